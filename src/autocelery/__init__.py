@@ -1,0 +1,1 @@
+"""Celery on automatic: a running fleet runs the code that is in front of you."""

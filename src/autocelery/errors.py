@@ -1,0 +1,211 @@
+"""Every error that autocelery raises, under one root.
+
+Each message says what happened, the likely cause, and the next command. All
+of them are built from one string, so that they survive pickle and Celery's
+JSON results: an error raised on a worker reaches the caller as the same
+class.
+"""
+
+from __future__ import annotations
+
+from celery.exceptions import WorkerLostError
+
+__all__ = [
+    "AgentUnavailable",
+    "AppNotFound",
+    "AutoceleryError",
+    "BadFileName",
+    "BrokerUnavailable",
+    "CodeNotImportable",
+    "ConfigurationError",
+    "ConflictingRoots",
+    "DiskFull",
+    "EmptyTree",
+    "EnvironmentMismatch",
+    "FileKeepsChanging",
+    "HostLost",
+    "InvalidKey",
+    "NoTrustedKeys",
+    "NoWorkers",
+    "NotShippable",
+    "PackageMismatch",
+    "PackageMissing",
+    "PythonMismatch",
+    "SnapshotError",
+    "SnapshotExpired",
+    "SnapshotIncomplete",
+    "SnapshotInvalid",
+    "SnapshotNotFound",
+    "SnapshotRefused",
+    "SnapshotRevoked",
+    "StoreError",
+    "StoreFull",
+    "StoreNotConfigured",
+    "StoreUnavailable",
+    "TaskNotInSnapshot",
+    "TreeTooLarge",
+    "UnreadableFile",
+    "UnsafeSymlink",
+    "UntrustedSnapshot",
+    "WorkerWithoutAutocelery",
+]
+
+
+class AutoceleryError(Exception):
+    """Root of every error of autocelery.
+
+    Args:
+        message: what happened, the likely cause and the next command.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+    @property
+    def message(self) -> str:
+        """The whole text."""
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigurationError(AutoceleryError):
+    """A setting is missing or wrong."""
+
+
+class AppNotFound(ConfigurationError):
+    """No Celery app, or none with autocelery, where one was looked for."""
+
+
+class StoreNotConfigured(ConfigurationError):
+    """Neither the app nor ``AUTOCELERY_STORE`` says where blobs can rest."""
+
+
+class InvalidKey(ConfigurationError):
+    """A key file or a key's text is not an Ed25519 key, or others can read it."""
+
+
+class SnapshotError(AutoceleryError):
+    """The working tree cannot be made into a snapshot; nothing was sent."""
+
+
+class EmptyTree(SnapshotError):
+    """The tree has no file that would be shipped."""
+
+
+class TreeTooLarge(SnapshotError):
+    """The tree is over the limit; the message names its ten largest files."""
+
+
+class UnreadableFile(SnapshotError):
+    """A file that belongs to the tree cannot be read."""
+
+
+class FileKeepsChanging(SnapshotError):
+    """A file changed each time it was read."""
+
+
+class BadFileName(SnapshotError):
+    """A file's name cannot be written on every worker."""
+
+
+class UnsafeSymlink(SnapshotError):
+    """A symbolic link leaves the tree, loops or dangles."""
+
+
+class ConflictingRoots(SnapshotError):
+    """Two roots provide the same module."""
+
+
+class NotShippable(SnapshotError):
+    """A function cannot travel by value: what it refers to cannot be pickled."""
+
+
+class StoreError(AutoceleryError):
+    """The blob store did not do what was asked of it."""
+
+
+class StoreUnavailable(StoreError):
+    """The blob store cannot be reached."""
+
+
+class StoreFull(StoreError):
+    """The blob store has no room."""
+
+
+class SnapshotNotFound(StoreError):
+    """No snapshot with that id, or that abbreviation, is in the store."""
+
+
+class SnapshotIncomplete(StoreError):
+    """Blobs of a snapshot are missing and nobody sent them again in time."""
+
+
+class SnapshotRefused(AutoceleryError):
+    """A worker does not run a snapshot; nothing of it was executed."""
+
+
+class UntrustedSnapshot(SnapshotRefused):
+    """No trusted key signed the snapshot."""
+
+
+class NoTrustedKeys(SnapshotRefused):
+    """The worker trusts no key at all."""
+
+
+class SnapshotExpired(SnapshotRefused):
+    """The signature is past its expiry, or not valid yet."""
+
+
+class SnapshotRevoked(SnapshotRefused):
+    """The snapshot was revoked."""
+
+
+class SnapshotInvalid(SnapshotRefused):
+    """A manifest is malformed, contradicts its digest or would write outside its folder."""
+
+
+class EnvironmentMismatch(SnapshotRefused):
+    """The worker's environment is not the one the snapshot needs."""
+
+
+class PythonMismatch(EnvironmentMismatch):
+    """The snapshot was made with another minor version of Python."""
+
+
+class PackageMissing(EnvironmentMismatch, ModuleNotFoundError):
+    """The snapshot imports a package that the worker lacks."""
+
+
+class PackageMismatch(EnvironmentMismatch, ImportError):
+    """The snapshot imports a package that the worker has in another major version."""
+
+
+class CodeNotImportable(AutoceleryError):
+    """The shipped code raises while it is imported."""
+
+
+class TaskNotInSnapshot(AutoceleryError):
+    """The snapshot defines no task of that name."""
+
+
+class HostLost(AutoceleryError, WorkerLostError):
+    """The host process that ran a live call died before it answered."""
+
+
+class AgentUnavailable(AutoceleryError):
+    """The agent beside the worker does not answer."""
+
+
+class DiskFull(AutoceleryError):
+    """The disk that holds autocelery's keys and caches has no room."""
+
+
+class BrokerUnavailable(AutoceleryError):
+    """The broker cannot be reached; nothing was sent."""
+
+
+class NoWorkers(AutoceleryError):
+    """No worker answers."""
+
+
+class WorkerWithoutAutocelery(AutoceleryError):
+    """A worker that would get the call does not have the live task."""

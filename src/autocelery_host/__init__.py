@@ -1,0 +1,1 @@
+"""What runs in zygote and host: standard library and Celery only."""

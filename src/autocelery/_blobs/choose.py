@@ -1,0 +1,101 @@
+"""Which blob store an app uses, and a store from its address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from autocelery._blobs.folder import FolderStore
+from autocelery._blobs.protocol import BlobStore
+from autocelery._blobs.redis import DEFAULT_PREFIX, RedisStore, without_password
+from autocelery.errors import ConfigurationError, StoreNotConfigured
+
+#: The environment variable that names the store, before anything else does.
+VARIABLE = "AUTOCELERY_STORE"
+FOLDER_NAME = "autocelery-blobs"
+
+_REDIS = frozenset(
+    {"redis", "rediss", "valkey", "valkeys", "redis+socket", "valkey+socket", "socket", "unix"}
+)
+_PREFIX = "autocelery_prefix"
+
+
+def store_url_for(app: Any) -> str:
+    """Return the address of the store that ``app`` (a Celery app) uses.
+
+    The first of: ``AUTOCELERY_STORE``, the setting ``autocelery_store``, a
+    Redis broker, a Redis result backend, a folder beside a filesystem broker.
+
+    Raises:
+        StoreNotConfigured: none of them gives one.
+    """
+    chosen = os.environ.get(VARIABLE) or app.conf.get("autocelery_store")
+    if chosen:
+        return str(chosen)
+    broker = _first(app.conf.broker_read_url or app.conf.broker_url)
+    broker_options = app.conf.broker_transport_options or {}
+    if _scheme(broker) in _REDIS:
+        return _with_prefix(broker, broker_options)
+    backend = _first(app.conf.result_backend)
+    if _scheme(backend) in _REDIS:
+        return _with_prefix(backend, app.conf.result_backend_transport_options or {})
+    if _scheme(broker) == "filesystem":
+        return _beside(broker_options)
+    raise StoreNotConfigured(
+        f"There is no place for code on its way to the workers: neither the broker ({_shown(broker)}) nor the "
+        f"result backend ({_shown(backend)}) can hold it. Set {VARIABLE} to a Redis address or to a folder "
+        f"that the workers share, here and on the workers: {VARIABLE}=redis://localhost:6379/0"
+    )
+
+
+def open_store(url: str) -> BlobStore:
+    """Return the store at ``url``: a Redis or Valkey address, ``file:///folder``, or an absolute path.
+
+    Raises:
+        ConfigurationError: the address is of no kind that is known here, or its package is missing.
+    """
+    scheme = _scheme(url)
+    if scheme in _REDIS:
+        prefix = dict(parse_qsl(urlsplit(url).query)).get(_PREFIX, DEFAULT_PREFIX)
+        return RedisStore(url, prefix=prefix)
+    if scheme == "file":
+        return FolderStore(unquote(urlsplit(url).path))
+    if scheme == "" and os.path.isabs(os.path.expanduser(url)):
+        return FolderStore(os.path.expanduser(url))
+    raise ConfigurationError(
+        f"{without_password(url)!r} is no blob store. Set {VARIABLE} to redis://..., rediss://..., valkey://..., "
+        "redis+socket:///path, file:///folder or an absolute path."
+    )
+
+
+def _first(url: object) -> str:
+    """Return the first address: kombu takes several, as a list or with semicolons between."""
+    if isinstance(url, list | tuple):
+        url = url[0] if url else ""
+    return str(url or "").split(";", 1)[0]
+
+
+def _scheme(url: str) -> str:
+    return url.split("://", 1)[0].lower() if "://" in url else ""
+
+
+def _shown(url: str) -> str:
+    return without_password(url) if url else "none"
+
+
+def _with_prefix(url: str, options: Mapping[str, Any]) -> str:
+    key_prefix = str(options.get("global_keyprefix") or "")
+    if not key_prefix:
+        return url
+    parts = urlsplit(url)
+    query = [*parse_qsl(parts.query), (_PREFIX, key_prefix + DEFAULT_PREFIX)]
+    address = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    # urlunsplit drops the empty host of schemes that it does not know: redis+socket:///path.
+    return address if "://" in address else address.replace(":/", ":///", 1)
+
+
+def _beside(options: Mapping[str, Any]) -> str:
+    folder = options.get("control_folder") or options.get("data_folder_out") or "data_out"
+    return f"file://{os.path.join(os.path.dirname(os.path.abspath(str(folder))), FOLDER_NAME)}"

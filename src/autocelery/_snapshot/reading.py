@@ -1,0 +1,132 @@
+"""Read one file of the tree: whole, at one moment, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from typing import NamedTuple
+
+from autocelery._snapshot import tree
+from autocelery._snapshot.imports import imported_names
+from autocelery._snapshot.secrecy import holds_private_key, may_hold_key
+from autocelery._snapshot.watching import RACY, Signature
+from autocelery.errors import BadFileName, FileKeepsChanging, UnreadableFile
+
+#: How often a file is read before it counts as one that keeps changing.
+ATTEMPTS = 5
+#: Kinds that stand in a file's state but in no tree.
+SECRET = "secret"
+SPECIAL = "special"
+
+_CHUNK = 2**20
+_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
+
+
+class FileState(NamedTuple):
+    """What is known of one file, for as long as its signature stays.
+
+    ``digest`` of a link is its target. ``is_settled``: an equal signature
+    proves equal bytes.
+    """
+
+    signature: Signature
+    is_settled: bool
+    kind: str
+    digest: str
+    imports: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to a tree."""
+        return 0 if self.kind == tree.LINK else self.signature[0]
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Return what differs between any two states of a file, as far as a stat can tell."""
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode)
+
+
+def read_state(top: str, path: str, may_be_secret: bool) -> FileState | None:
+    """Return the state of the file at ``path`` relative to ``top``; ``None`` if it is gone.
+
+    Raises:
+        UnreadableFile: the file may not be read.
+        FileKeepsChanging: it changed each time it was read.
+        BadFileName: it is a link to a name that is not UTF-8.
+    """
+    full = f"{top}/{path}"
+    for _attempt in range(ATTEMPTS):
+        try:
+            state = _read_once(top, full, path, may_be_secret)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise UnreadableFile(
+                f"{full} belongs to the tree and cannot be read: {error.strerror}. Give this user the right to "
+                "read it, or name it in .gitignore or in tool.autocelery.exclude."
+            ) from error
+        if state is not None:
+            return state
+    raise FileKeepsChanging(
+        f"{full} changed each of the {ATTEMPTS} times it was read: another program is writing to it. Wait until "
+        "it is done, or name the file in .gitignore or in tool.autocelery.exclude."
+    )
+
+
+def _read_once(top: str, full: str, path: str, may_be_secret: bool) -> FileState | None:
+    started = time.time_ns()
+    status = os.lstat(full)
+    signature = signature_of(status)
+    is_settled = max(signature[1], signature[2]) < started - RACY
+    if stat.S_ISLNK(status.st_mode):
+        return FileState(signature, is_settled, tree.LINK, _target(top, full))
+    if not stat.S_ISREG(status.st_mode):
+        return FileState(signature, is_settled, SPECIAL, "")
+    file = os.open(full, _FLAGS)
+    try:
+        if signature_of(os.fstat(file)) != signature:
+            return None
+        is_key = may_be_secret and may_hold_key(path)
+        digest, raw = _hash(file, signature[0], keep=is_key or path.endswith(".py"))
+        if signature_of(os.fstat(file)) != signature:
+            return None
+    finally:
+        os.close(file)
+    if is_key and holds_private_key(raw):
+        return FileState(signature, is_settled, SECRET, "")
+    kind = tree.EXECUTABLE if status.st_mode & stat.S_IXUSR else tree.FILE
+    imports = tuple(sorted(imported_names(raw))) if path.endswith(".py") else ()
+    return FileState(signature, is_settled, kind, digest, imports)
+
+
+def _hash(file: int, size: int, keep: bool) -> tuple[str, bytes]:
+    """Return the digest of what is open as ``file`` and, if it is to be kept, the bytes."""
+    first = os.read(file, min(size + 1, _CHUNK))
+    if len(first) == size:
+        return hashlib.sha256(first).hexdigest(), first
+    digest = hashlib.sha256(first)
+    kept = [first] if keep else []
+    while chunk := os.read(file, _CHUNK):
+        digest.update(chunk)
+        if keep:
+            kept.append(chunk)
+    return digest.hexdigest(), b"".join(kept)
+
+
+def _target(top: str, full: str) -> str:
+    """Return the link's target; one that is absolute but inside the tree becomes relative."""
+    target = os.readlink(full)
+    try:
+        target.encode()
+    except UnicodeEncodeError:
+        raise BadFileName(
+            f"The link {full} leads to {os.fsencode(target)!r}, a name that is not UTF-8. Rename what it leads to, "
+            "or name the link in tool.autocelery.exclude."
+        ) from None
+    if os.path.isabs(target) and (target == top or target.startswith(f"{top}/")):
+        return os.path.relpath(target, os.path.dirname(full))
+    return target

@@ -1,0 +1,116 @@
+"""Finding the Celery app: as `celery -A` does, and without it as Celery, Flask and Django would."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autocelery._cli.shell import Shell
+from autocelery.errors import AppNotFound
+
+APP = "from celery import Celery\n{name} = Celery({main!r})\n"
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Write files into the folder that is the current one; what is imported from it is forgotten later."""
+    for name in ("AUTOCELERY_APP", "CELERY_APP", "APP", "DJANGO_SETTINGS_MODULE", "FLASK_APP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = set(sys.modules)
+
+    def write(path: str, text: str = APP.format(name="app", main="shop")) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    yield write
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["shop", "shop.celery", "shop.celery:app"])
+def test_minus_a_means_what_it_means_to_celery(write: Write, name: str) -> None:
+    write("shop/__init__.py", "")
+    write("shop/celery.py")
+    assert Shell(app=name).find_app().main == "shop"
+
+
+@pytest.mark.parametrize("attribute", ["celery_app", "celery", "app", "queue"])
+@pytest.mark.parametrize("path", ["app.py", "tasks.py", "shop/celery.py", "shop/celery_app.py"])
+def test_without_minus_a_the_one_app_of_the_folder_is_found(write: Write, path: str, attribute: str) -> None:
+    write(path, APP.format(name=attribute, main="found"))
+    assert Shell().find_app().main == "found"
+
+
+def test_the_app_of_django_s_settings_is_found_through_manage_py(write: Write) -> None:
+    write("manage.py", 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")')
+    write("config/celery_app.py", APP.format(name="app", main="django"))
+    assert Shell().find_app().main == "django"
+
+
+def test_the_app_that_a_flask_application_carries_is_found(write: Write) -> None:
+    carries = "class Flask: pass\nflask_app = Flask()\nflask_app.extensions = {'celery': Celery('flask')}\n"
+    write("app.py", f"from celery import Celery\n{carries}")
+    assert Shell().find_app().main == "flask"
+    assert Shell(app="app:flask_app").find_app().main == "flask"
+
+
+def test_the_same_app_in_two_modules_is_one_app(write: Write) -> None:
+    write("shop/celery.py")
+    write("tasks.py", "from shop.celery import app")
+    assert Shell().find_app().main == "shop"
+
+
+def test_several_apps_are_listed_and_none_is_chosen(write: Write) -> None:
+    write("app.py")
+    write("shop/celery.py")
+    with pytest.raises(AppNotFound, match=r"(?s)several.*-A app:app.*-A shop\.celery:app"):
+        Shell().find_app()
+
+
+def test_a_file_that_does_not_mention_celery_is_not_imported(write: Write) -> None:
+    write("app.py", "raise SystemExit('a server would have started')")
+    with pytest.raises(AppNotFound, match="No Celery app was found") as error:
+        Shell().find_app()
+    assert "server" not in error.value.message
+
+
+def test_a_module_that_does_not_import_is_told_with_the_line_that_failed(write: Write) -> None:
+    write("shop/__init__.py", "")
+    write("shop/celery.py", "import celery\nprice = 1 / 0\n")
+    for shell in (Shell(), Shell(app="shop.celery")):
+        with pytest.raises(AppNotFound, match="(?s)price = 1 / 0.*ZeroDivisionError") as error:
+            shell.find_app()
+        assert "kombu" not in error.value.message
+
+
+def test_a_package_that_the_app_lacks_is_not_called_a_missing_app(write: Write) -> None:
+    write("tasks.py", "import celery, not_installed_here")
+    with pytest.raises(AppNotFound, match="(?s)Importing tasks failed.*not_installed_here"):
+        Shell(app="tasks").find_app()
+
+
+def test_a_misspelt_module_is_answered_with_the_near_one(write: Write) -> None:
+    write("shop/__init__.py", "")
+    with pytest.raises(AppNotFound, match="Did you mean -A shop"):
+        Shell(app="shpo").find_app()
+
+
+def test_what_is_no_celery_app_is_refused(write: Write) -> None:
+    write("shop.py", "app = 3")
+    with pytest.raises(AppNotFound, match="is a int, not a Celery app"):
+        Shell(app="shop:app").find_app()
+
+
+def test_a_celery_py_that_hides_the_package_is_told_apart(write: Write) -> None:
+    write("celery.py")
+    with pytest.raises(AppNotFound, match="hides the package celery"):
+        Shell().find_app()

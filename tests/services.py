@@ -1,0 +1,125 @@
+"""The services that tests run against: where they are, and whether they answer."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import kombu
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+REDIS_URL = os.environ.get("REDIS_URL") or "redis://localhost:6379/0"
+RABBITMQ_URL = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@localhost:5672//"
+POSTGRES_URL = os.environ.get("POSTGRES_URL") or "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+
+_SECONDS_TO_ANSWER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitMQ:
+    """A broker for one test: ``url`` of its own vhost where one could be made, and a queue of its own.
+
+    Use both: where no vhost can be made (no rabbitmqctl, a broker in a
+    container) the queue's name is what keeps tests apart.
+    """
+
+    url: str
+    queue: str
+
+
+def need(name: str, variable: str, probe: Callable[[], object], errors: tuple[type[Exception], ...]) -> None:
+    """Skip the test when a service does not answer; fail where ``CI=true`` says that it has to be there."""
+    try:
+        probe()
+    except errors as error:
+        reason = f"{name} does not answer ({type(error).__name__}); start it or set {variable}"
+        if os.environ.get("CI", "").lower() in {"1", "true"}:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+def ping_redis() -> None:
+    """Raise `redis.RedisError` when Redis does not answer."""
+    with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=_SECONDS_TO_ANSWER) as client:
+        client.ping()
+
+
+def ping_rabbitmq() -> None:
+    """Raise `OSError` or an AMQP error when RabbitMQ does not answer."""
+    with kombu.Connection(RABBITMQ_URL, connect_timeout=_SECONDS_TO_ANSWER) as connection:
+        connection.connect()
+
+
+def ping_postgres() -> None:
+    """Raise `psycopg.Error` when PostgreSQL does not answer."""
+    with postgres_connection():
+        pass
+
+
+def remove_redis_keys(prefix: str) -> None:
+    """Remove every key that starts with ``prefix``, without blocking the server."""
+    with redis.Redis.from_url(REDIS_URL) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.unlink(key)
+
+
+@contextmanager
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """Lend a vhost and a queue that are removed afterwards."""
+    name = f"ac-{secrets.token_hex(6)}"
+    if not _rabbitmqctl("add_vhost", name):
+        yield RabbitMQ(RABBITMQ_URL, name)
+        _delete_queue(name)
+        return
+    try:
+        user = kombu.Connection(RABBITMQ_URL).userid or "guest"
+        _rabbitmqctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
+        yield RabbitMQ(_with_vhost(RABBITMQ_URL, name), name)
+    finally:
+        _rabbitmqctl("delete_vhost", name)
+
+
+def _rabbitmqctl(*arguments: str) -> bool:
+    program = shutil.which("rabbitmqctl")
+    local = kombu.Connection(RABBITMQ_URL).hostname in {"localhost", "127.0.0.1"}
+    if program is None or not local:
+        return False
+    ended = subprocess.run([program, "-q", *arguments], check=False, capture_output=True, timeout=60)
+    return ended.returncode == 0
+
+
+def _with_vhost(url: str, vhost: str) -> str:
+    scheme, rest = url.split("://", 1)
+    return f"{scheme}://{rest.split('/', 1)[0]}/{vhost}"
+
+
+def _delete_queue(name: str) -> None:
+    with kombu.Connection(RABBITMQ_URL) as connection, connection.channel() as channel:
+        channel.queue_delete(name)
+
+
+@contextmanager
+def own_postgres_database() -> Iterator[str]:
+    """Lend the SQLAlchemy URL of a database that is dropped afterwards."""
+    name = f"ac_{secrets.token_hex(6)}"
+    with postgres_connection() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield make_url(POSTGRES_URL).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def postgres_connection() -> psycopg.Connection[tuple[object, ...]]:
+    """Return a connection to the database of ``POSTGRES_URL``, in autocommit mode."""
+    url = make_url(POSTGRES_URL).set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(url, autocommit=True, connect_timeout=_SECONDS_TO_ANSWER)

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from celery import Celery
 from autocelery._broker import EmbeddedBroker, LocalBroker
 from autocelery._broker.choosing import candidates
 from autocelery.errors import BrokerUnavailable, ConfigurationError
+from tests.waiting import wait_for
 
 PROJECT = """
 import json, os
@@ -44,16 +44,6 @@ if not forked:
 print(broker.pid, broker.folder, forked, flush=True)
 signal.pause()
 """
-
-
-def wait_for(condition: Callable[[], bool], deadline: float = 15.0) -> bool:
-    """Return whether ``condition`` came true before the deadline."""
-    end, turn = time.monotonic() + deadline, threading.Event()
-    while time.monotonic() < end:
-        if condition():
-            return True
-        turn.wait(0.02)
-    return condition()
 
 
 @contextmanager
@@ -144,7 +134,7 @@ def test_neither_server_nor_folder_outlives_an_owner_killed_with_sigkill() -> No
         owner.wait()
         # The forked child still holds the owner's end of every pipe.
         assert psutil.pid_exists(int(forked))
-        assert wait_for(lambda: not psutil.pid_exists(int(server)) and not Path(folder).exists())
+        wait_for(lambda: not psutil.pid_exists(int(server)) and not Path(folder).exists())
     finally:
         os.kill(int(forked), signal.SIGKILL)
         owner.stdout.close()
@@ -157,7 +147,7 @@ def test_the_server_outlives_the_thread_that_started_it() -> None:
     thread.join()
     try:
         task = Path(f"/proc/self/task/{thread.native_id}")
-        assert wait_for(lambda: not task.exists())
+        wait_for(lambda: not task.exists())
         client = Celery("caller", broker=started[0].broker_url).connection_for_write()
         assert client.ensure_connection(max_retries=1).connected
         client.release()
@@ -172,7 +162,7 @@ def test_the_server_does_not_outlive_its_guardian() -> None:
     try:
         assert broker.pid is not None
         psutil.Process(broker.pid).parent().kill()  # type: ignore[union-attr]
-        assert wait_for(lambda: not psutil.pid_exists(broker.pid or 0))
+        wait_for(lambda: not psutil.pid_exists(broker.pid or 0))
     finally:
         owner.stop()
     assert not broker.folder.exists()

@@ -32,7 +32,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
     yield write
     for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+        if str(tmp_path) in repr(vars(sys.modules[name]).get("__spec__")):
             del sys.modules[name]
 
 
@@ -87,14 +87,14 @@ def test_a_module_that_does_not_import_is_told_with_the_line_that_failed(write: 
     write("shop/__init__.py", "")
     write("shop/celery.py", "import celery\nprice = 1 / 0\n")
     for shell in (Shell(), Shell(app="shop.celery")):
-        with pytest.raises(AppNotFound, match="(?s)price = 1 / 0.*ZeroDivisionError") as error:
+        with pytest.raises(AppNotFound, match=r"(?s)price = 1 / 0.*ZeroDivisionError") as error:
             shell.find_app()
         assert "kombu" not in error.value.message
 
 
 def test_a_package_that_the_app_lacks_is_not_called_a_missing_app(write: Write) -> None:
     write("tasks.py", "import celery, not_installed_here")
-    with pytest.raises(AppNotFound, match="(?s)Importing tasks failed.*not_installed_here"):
+    with pytest.raises(AppNotFound, match=r"(?s)Importing tasks failed.*not_installed_here"):
         Shell(app="tasks").find_app()
 
 
@@ -102,6 +102,12 @@ def test_a_misspelt_module_is_answered_with_the_near_one(write: Write) -> None:
     write("shop/__init__.py", "")
     with pytest.raises(AppNotFound, match="Did you mean -A shop"):
         Shell(app="shpo").find_app()
+
+
+def test_an_attribute_that_the_module_lacks_is_named(write: Write) -> None:
+    write("shop.py")
+    with pytest.raises(AppNotFound, match=r"shop has no attribute 'nope'.*-A shop:app"):
+        Shell(app="shop:nope").find_app()
 
 
 def test_what_is_no_celery_app_is_refused(write: Write) -> None:

@@ -48,13 +48,13 @@ def _named(name: str) -> Any:
     try:
         found = celery_find_app(name)
     except ModuleNotFoundError as error:
+        if ":" in name and error.name == name:  # Celery's last resort when the attribute is missing
+            raise AppNotFound(_no_attribute(*name.split(":", 1))) from error
         if not _is_part(error.name, name):
             raise AppNotFound(_broken(name, error)) from error
-        raise AppNotFound(_no_module(name, str(error.name))) from error
+        raise AppNotFound(_no_module(str(error.name))) from error
     except AttributeError as error:
-        raise AppNotFound(
-            f"{name} has no Celery app ({error}). Name the attribute: -A {name.partition(':')[0]}:app"
-        ) from error
+        raise AppNotFound(_no_attribute(name, "app")) from error
     except (Exception, SystemExit) as error:
         raise AppNotFound(_broken(name, error)) from error
     if isinstance(found, Celery):
@@ -152,7 +152,11 @@ def _is_part(missing: str | None, name: str) -> bool:
     return missing is not None and (module == missing or module.startswith(f"{missing}."))
 
 
-def _no_module(name: str, missing: str) -> str:
+def _no_attribute(module: str, attribute: str) -> str:
+    return f"{module} has no attribute {attribute!r} that is a Celery app. Name another: -A {module}:app"
+
+
+def _no_module(missing: str) -> str:
     near = difflib.get_close_matches(missing, _importable_here(Path.cwd()), n=1, cutoff=0.7)
     hint = (
         f" Did you mean -A {near[0]}?" if near else " Go to the project's folder, or name it with --workdir."
@@ -174,17 +178,17 @@ def _broken(name: str, error: BaseException) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    folders = (os.path.dirname(str(importlib.import_module(name).__file__)) for name in ("celery", "kombu"))
-    return filename == __file__ or filename.startswith(tuple(folders))
+    packages = (str(importlib.import_module(name).__file__) for name in ("celery", "kombu"))
+    return filename == __file__ or filename.startswith(tuple(str(Path(path).parent) for path in packages))
 
 
 def _nothing(here: Path) -> str:
     if (here / "celery.py").is_file():
         return (
-            f"{here} has a celery.py, which hides the package celery from what runs there. In a package of that "
-            f"name, go one up: autocelery --workdir {here.parent} -A {here.name} ...; else rename the file."
+            f"{here} has a celery.py, which hides the package celery from what runs there. If it is a "
+            f"package, go one up: autocelery --workdir {here.parent} -A {here.name} ...; else rename it."
         )
     return (
-        f"No Celery app was found in {here}: neither {', '.join(_FILES)} nor a package with a celery.py has one. "
-        "Go to the project's folder, or name the app: autocelery -A proj ..."
+        f"No Celery app was found in {here}: neither {', '.join(_FILES)} nor a package with a celery.py has "
+        "one. Go to the project's folder, or name the app: autocelery -A proj ..."
     )

@@ -63,7 +63,7 @@ def export(comment: str | None) -> None:
 @keys.command(epilog="Example: autocelery keys trust autocelery-ed25519:AbC...=:anna@laptop")
 @click.argument("key")
 def trust(key: str) -> None:
-    """Let the workers of this user on this machine run snapshots that KEY signed ("-": read it from stdin)."""
+    """Let the workers of this user on this machine run what KEY signed ("-": read it from stdin)."""
     text = sys.stdin.read() if key == "-" else key
     trusted = _signing.trust_text(home(), text)
     printing.note(f"Trusted: {trusted.comment or 'no comment'} ({trusted.source})")

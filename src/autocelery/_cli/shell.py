@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -26,7 +27,7 @@ class Shell:
 
         if self.broker:
             os.environ["CELERY_BROKER_URL"] = self.broker  # what `celery -b` does
-        here = os.getcwd()
+        here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)  # as Celery does while it imports the app; lazy imports need it later
         return find_app(self.app)

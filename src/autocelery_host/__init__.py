@@ -1,1 +1,26 @@
-"""What runs in zygote and host: standard library and Celery only."""
+"""What runs in zygote and host: standard library and Celery only.
+
+Five files, in the order in which an edit meets them: ``zygote`` forks,
+``host`` answers calls, ``importing`` prepares the interpreter and imports the
+snapshot's app, ``messages`` makes what the snapshot's code sends live again,
+``values`` unpacks functions that are in no module. ``frames`` and ``limits``
+are what they stand on.
+"""
+
+from __future__ import annotations
+
+__all__ = ["current_snapshot"]
+
+#: ``(snapshot id, key id)`` of the snapshot that this process runs, in a host; ``None`` elsewhere.
+_current: tuple[str, str] | None = None
+
+
+def current_snapshot() -> tuple[str, str] | None:
+    """Return ``(snapshot id, key id)`` in a host, ``None`` in any other process."""
+    return _current
+
+
+def become_host_of(snapshot: str, key: str) -> None:
+    """Say, once and for the life of this process, which snapshot it runs."""
+    global _current
+    _current = (snapshot, key)

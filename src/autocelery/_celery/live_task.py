@@ -1,0 +1,79 @@
+"""The live task: the one special task that autocelery adds to an app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.task import Task
+
+from autocelery._celery import calls
+from autocelery.errors import AutoceleryError
+from autocelery_host import current_snapshot
+from autocelery_host.messages import HEADER, LIVE_TASK
+
+#: Snapshots that this process made: their tasks are the ones in its registry.
+made_here: set[str] = set()
+
+
+class LiveTask(Task):  # type: ignore[misc]
+    """Runs a live call in a host of its snapshot, where Celery would run a function.
+
+    Celery's worker takes a task's tracer from ``__trace__``. Here that is a
+    property, so that whatever Celery builds and assigns is left aside, and
+    the host's tracer, which is Celery's own, does the tracing.
+    """
+
+    name = LIVE_TASK
+    Strategy = "autocelery._celery.strategy:live"
+    typing = False
+    ignore_result = False
+
+    @property
+    def __trace__(self) -> Any:
+        return self._trace
+
+    @__trace__.setter
+    def __trace__(self, tracer: Any) -> None:
+        """Celery assigns a tracer in each pool process; the host has its own."""
+
+    def _trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any] | None = None) -> Any:
+        return calls.run(self, uuid, args, kwargs, request or {})
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Never runs: a live call needs its header, which a direct call does not have."""
+        raise AutoceleryError(
+            f"{LIVE_TASK} was called without a snapshot. Call a task's own .live, as in add.live.delay(2, 2)."
+        )
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send what a signature of a live call holds, as its real task would be sent."""
+        header = (options.get("headers") or {}).get(HEADER)
+        if header is None:
+            return self.run()
+        name = header["task"]
+        options.pop("route_name", None)
+        if options.get("shadow") == name:
+            del options["shadow"]
+        task = self.app.tasks.get(name)
+        if task is not None and (_is_ours(header["snapshot"]) or self.app.conf.task_always_eager):
+            return task.apply_async(args, kwargs, **options)
+        return self.app.send_task(name, args, kwargs, task_type=self, **options)
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Run the real task here and now, as Celery's ``apply`` does."""
+        header = (options.get("headers") or {}).get(HEADER)
+        if header is None:
+            return self.run()
+        return self.app.tasks[header["task"]].apply(args, kwargs, **options)
+
+
+def _is_ours(snapshot: str) -> bool:
+    here = current_snapshot()
+    return snapshot in made_here or (here is not None and here[0] == snapshot)
+
+
+def add_to(app: Celery) -> None:
+    """Register the live task with ``app``; a second time changes nothing."""
+    if LIVE_TASK not in app._tasks:
+        app.register_task(LiveTask())

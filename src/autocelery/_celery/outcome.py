@@ -1,0 +1,80 @@
+"""What a host told, as Celery's worker expects it of a tracer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore, Reject, Retry
+from celery.states import FAILURE
+
+import autocelery.errors
+from autocelery.errors import AutoceleryError
+
+_INFO = TraceInfo(FAILURE)
+
+
+class RemoteError(Exception):
+    """Stands in the worker for an exception of the snapshot's code, whose class stays in its host."""
+
+    def __init__(self, shown: str = "") -> None:
+        super().__init__(shown)
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    __str__ = __repr__
+
+
+def traced(told: dict[str, Any]) -> Any:
+    """Return ``(R, I, T, Rstr)`` for what a host told of a call.
+
+    Raises:
+        BaseException: what the task raised past Celery's tracer: ``SystemExit``, ``MemoryError``, ….
+    """
+    if "raised" in told:
+        raise _stand_in(told["raised"])
+    if "failed" in told:
+        return trace_ok_t(_einfo(_stand_in(told["failed"]), told["failed"]["text"]), _INFO, told["runtime"], None)
+    return trace_ok_t(None, None, told["runtime"], told["result"])
+
+
+def is_worker_lost(exc: BaseException) -> bool:
+    """Whether ``exc`` means to Celery that the process which ran the task died."""
+    return isinstance(exc, WorkerLostError)
+
+
+def lost(exc: AutoceleryError) -> Any:
+    """Return what makes Celery's worker apply its own rules for a lost process: requeue, or fail."""
+    return trace_ok_t(_einfo(exc, f"{type(exc).__name__}: {exc.message}"), TraceInfo(FAILURE, exc), 0.0, None)
+
+
+def _einfo(exc: BaseException, text: str) -> ExceptionInfo:
+    try:
+        raise exc
+    except BaseException:
+        einfo = ExceptionInfo()
+    einfo.traceback = text
+    return einfo
+
+
+def _stand_in(told: dict[str, Any]) -> BaseException:
+    kind = told["kind"]
+    if kind == "retry":
+        return Retry(told["message"], exc=RemoteError(told["cause"]))
+    if kind == "reject":
+        return Reject(told["reason"], requeue=told["requeue"])
+    if kind == "ignore":
+        return Ignore()
+    if kind == "exit":
+        return SystemExit(told["code"])
+    if kind == "interrupt":
+        return KeyboardInterrupt()
+    if kind == "memory":
+        return MemoryError(told["repr"])
+    if kind == "typed":
+        return getattr(autocelery.errors, told["type"], AutoceleryError)(told["message"])  # type: ignore[no-any-return]
+    return RemoteError(told["repr"])

@@ -1,0 +1,187 @@
+"""A worker's agent, and the hosts that this process has on lease from it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from autocelery import _config
+from autocelery._blobs import store_url_for
+from autocelery._hosting.lease import HostPool, ask
+from autocelery._hosting.starting import AgentProcess
+from autocelery._hosting.terms import AgentTerms
+from autocelery.errors import AgentUnavailable, AutoceleryError
+from autocelery_host import current_snapshot
+from autocelery_host.order import WorkerTerms
+
+#: Names the agent's socket to pool processes that are spawned, not forked.
+ADDRESS_VARIABLE = "AUTOCELERY_AGENT"
+
+#: What a host takes over from its worker: where messages and results go, and how to get there.
+CONNECTION_SETTINGS = (
+    "broker_url",
+    "broker_read_url",
+    "broker_write_url",
+    "broker_transport",
+    "broker_transport_options",
+    "broker_use_ssl",
+    "broker_login_method",
+    "broker_connection_timeout",
+    "broker_heartbeat",
+    "broker_native_delayed_delivery_queue_type",
+    "result_backend",
+    "result_backend_transport_options",
+    "result_exchange",
+    "result_exchange_type",
+    "result_persistent",
+    "redis_backend_use_ssl",
+    "redis_username",
+    "redis_password",
+    "redis_socket_timeout",
+    "redis_socket_connect_timeout",
+    "redis_socket_keepalive",
+    "redis_max_connections",
+    "database_engine_options",
+    "database_short_lived_sessions",
+    "database_table_schemas",
+    "database_table_names",
+    "database_create_tables_at_setup",
+    "mongodb_backend_settings",
+    "cache_backend",
+    "cache_backend_options",
+    "control_exchange",
+    "event_exchange",
+    "event_queue_prefix",
+)
+
+_agent: AgentProcess | None = None
+_hosts: HostPool | None = None
+_pool_child = False
+
+
+def hosts() -> HostPool:
+    """Return this process's pool of leased hosts.
+
+    Raises:
+        AgentUnavailable: this process belongs to no worker that has an agent.
+    """
+    global _hosts
+    if _hosts is None:
+        address = os.environ.get(ADDRESS_VARIABLE)
+        if not address:
+            raise AgentUnavailable(
+                "This worker has no agent: autocelery was not in its app when it started. Construct "
+                "Autocelery(app) in the module of the app, and restart the worker once."
+            )
+        _hosts = HostPool(address, _config.count_setting("AUTOCELERY_WARM_HOSTS", _config.DEFAULT_WARM_HOSTS))
+    return _hosts
+
+
+def is_pool_child() -> bool:
+    """Whether this is a child process of a prefork pool."""
+    return _pool_child
+
+
+def signal_host(pid: int, number: int) -> None:
+    """Send a signal to a host; one that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def agent_status() -> dict[str, Any]:
+    """Return what the agent says of itself: its pid, its zygote's, its hosts'."""
+    return ask(os.environ[ADDRESS_VARIABLE], {"op": "status"})
+
+
+def tell_agent(question: dict[str, Any]) -> dict[str, Any]:
+    """Ask the agent of this worker."""
+    return ask(os.environ[ADDRESS_VARIABLE], question)
+
+
+def follow_workers_of(app: Celery) -> None:
+    """Start an agent with each worker of ``app`` in this process, and stop it with the worker."""
+
+    def start(sender: Any = None, **_: Any) -> None:
+        if current_snapshot() is None and getattr(sender, "app", None) is app:
+            _start_agent(app, sender)
+
+    def stop(sender: Any = None, **_: Any) -> None:
+        if getattr(sender, "app", None) is app:
+            _stop_agent()
+
+    def in_pool_child(**_: Any) -> None:
+        global _pool_child
+        _pool_child = current_snapshot() is None and "billiard" in sys.modules and _is_prefork_child()
+
+    signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
+    signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")
+    signals.worker_process_init.connect(in_pool_child, weak=False, dispatch_uid="autocelery-pool-child")
+
+
+def _is_prefork_child() -> bool:
+    import billiard.process
+
+    return bool(billiard.process.current_process()._parent_pid == os.getppid())
+
+
+def _start_agent(app: Celery, worker: Any) -> None:
+    global _agent, _hosts
+    _stop_agent()
+    _agent = AgentProcess(lambda folder: _terms(app, worker, folder))
+    _agent.start()
+    os.environ[ADDRESS_VARIABLE] = _agent.address
+    _hosts = None
+    atexit.register(_stop_agent)
+
+
+def _stop_agent() -> None:
+    global _agent, _hosts
+    if _agent is not None and _agent.is_ours():
+        if _hosts is not None:
+            _hosts.close()
+        _agent.stop()
+        _agent, _hosts = None, None
+        os.environ.pop(ADDRESS_VARIABLE, None)
+
+
+def _terms(app: Celery, worker: Any, folder: Path) -> AgentTerms:
+    home = _config.home()
+    try:
+        store, problem = store_url_for(app), ""
+    except AutoceleryError as exc:
+        store, problem = "", exc.message
+    return AgentTerms(
+        parent=os.getpid(),
+        folder=folder,
+        home_keys=home.keys,
+        home_worker=home.worker,
+        store=store,
+        store_problem=problem,
+        cache_max=_config.size_setting("AUTOCELERY_CACHE_MAX", _config.DEFAULT_CACHE_MAX),
+        host=_worker_terms(app, worker),
+    )
+
+
+def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
+    pool = getattr(worker, "pool_cls", None)
+    settings = {name: app.conf.get(name) for name in CONNECTION_SETTINGS}
+    log = {
+        "level": getattr(worker, "loglevel", None) or 30,
+        "file": getattr(worker, "logfile", None),
+        "redirect": app.conf.worker_redirect_stdouts,
+        "redirect_level": app.conf.worker_redirect_stdouts_level,
+    }
+    return WorkerTerms(
+        hostname=worker.hostname,
+        settings={name: value for name, value in settings.items() if value is not None},
+        blocks_joins="prefork" in str(getattr(pool, "__module__", "")),
+        log=log,
+        max_calls=_config.count_setting("AUTOCELERY_HOST_MAX_CALLS", _config.DEFAULT_HOST_MAX_CALLS),
+        max_memory=_config.size_setting("AUTOCELERY_HOST_MAX_MEMORY", _config.DEFAULT_HOST_MAX_MEMORY),
+    )

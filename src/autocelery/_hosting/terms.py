@@ -1,0 +1,26 @@
+"""What a worker tells its agent when it starts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autocelery_host.order import WorkerTerms
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTerms:
+    """Travels pickled over the agent's standard input: it holds connection URLs.
+
+    ``parent`` is the worker's pid, with which the agent ends. ``store`` is
+    the blob store's URL, or the reason why there is none.
+    """
+
+    parent: int
+    folder: Path
+    home_keys: Path
+    home_worker: Path
+    store: str
+    store_problem: str
+    cache_max: int
+    host: WorkerTerms

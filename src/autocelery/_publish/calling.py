@@ -1,0 +1,135 @@
+"""Live calls: a task's ``.live`` and ``.using()``, and functions that are no tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from celery import Celery, group
+from celery.app.task import Task
+from celery.canvas import Signature, chunks, xmap, xstarmap
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+
+from autocelery._model import Snapshot
+from autocelery.errors import BrokerUnavailable
+from autocelery_host.messages import HEADER, LIVE_TASK, exec_options, header_for
+
+#: Gives the snapshot that a call of this task runs; asked at each call.
+Source = Callable[[Task], Snapshot]
+
+
+class LiveCall:
+    """A task whose calls carry a snapshot. It takes what the task itself takes, and gives what it gives.
+
+    >>> add.live.delay(2, 2).get()  # doctest: +SKIP
+    4
+    """
+
+    def __init__(self, task: Task, source: Source) -> None:
+        self._task = task
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """The task's own name."""
+        return str(self._task.name)
+
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Send a live call with these arguments; `apply_async` without options."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(self, args: Iterable[Any] | None = None, kwargs: Any = None, **options: Any) -> AsyncResult:
+        """Send a live call; ``options`` are those of Celery's ``Task.apply_async``.
+
+        Raises:
+            SnapshotError: the tree cannot be shipped; nothing was sent.
+            StoreError: the blob store does not take it; nothing was sent.
+            BrokerUnavailable: the broker cannot be reached.
+        """
+        task, app = self._task, self._task.app
+        if app.conf.task_always_eager:
+            return task.apply_async(args, kwargs, **options)
+        headers = {**(options.pop("headers", None) or {}), HEADER: self._header()}
+        try:
+            return task.apply_async(args, kwargs, headers=headers, **options)
+        except OperationalError as exc:
+            raise broker_gone(app, exc) from exc
+
+    def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
+        """Return an ordinary signature of the live call, for chains, groups, chords and callbacks.
+
+        The snapshot is taken now: whenever the signature is sent, it runs the code as it is at this moment.
+        """
+        header = self._header()
+        immutable = options.pop("immutable", False)
+        extra = options.pop("options", None) or {}
+        merged = {**exec_options(self._task), **extra, **options}
+        headers = {**(merged.pop("headers", None) or {}), HEADER: header}
+        merged |= {"headers": headers, "route_name": self.name}
+        merged.setdefault("shadow", self.name)
+        app = self._task.app
+        return app.signature(LIVE_TASK, args=args, kwargs=kwargs, options=merged, immutable=immutable)
+
+    subtask = signature
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return ``signature(args, kwargs)``."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return an immutable signature, which takes no result of another."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def map(self, it: Iterable[Any]) -> Signature:
+        """Return a signature that runs the task once for each item, in one live call."""
+        return self._inline(xmap(self._task.s(), it, app=self._task.app))
+
+    def starmap(self, it: Iterable[Any]) -> Signature:
+        """Return a signature that runs the task once for each tuple of arguments, in one live call."""
+        return self._inline(xstarmap(self._task.s(), it, app=self._task.app))
+
+    def chunks(self, it: Iterable[Any], n: int) -> Signature:
+        """Return a group of live calls, each with ``n`` tuples of arguments."""
+        parts = chunks(self._task.s(), it, n, app=self._task.app).group()
+        return group([self._inline(each) for each in parts.tasks], app=self._task.app)
+
+    def _inline(self, plain: Signature) -> Signature:
+        inner = self._task.app.tasks[plain["task"]]
+        snapshot = self._source(self._task)
+        live = LiveCall(inner, lambda _: snapshot)
+        return live.signature(plain.args, plain.kwargs, immutable=True)
+
+    def _header(self) -> dict[str, Any]:
+        snapshot = self._source(self._task)
+        return header_for(self._task.app, self.name, snapshot.id, snapshot.key, self._task)
+
+    def __repr__(self) -> str:
+        return f"<live {self.name}>"
+
+
+def task_from(app: Celery, function: Callable[..., Any], options: dict[str, Any]) -> Task:
+    """Return a task of ``function`` that is in no registry: the next one of the same name does not meet it."""
+    module = getattr(function, "__module__", None) or "__main__"
+    name = options.pop("name", None) or f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
+    members = {
+        "app": app,
+        "name": name,
+        "run": staticmethod(function),
+        "__module__": module,
+        "__wrapped__": staticmethod(function),
+        "__doc__": function.__doc__,
+        "typing": False,
+        **options,
+    }
+    return type(getattr(function, "__name__", "live"), (app.Task,), members)()
+
+
+def broker_gone(app: Celery, exc: BaseException) -> BrokerUnavailable:
+    """Return the error for a broker that cannot be reached."""
+    with app.connection_for_write() as connection:
+        url = connection.as_uri()
+    return BrokerUnavailable(
+        f"The broker at {url} cannot be reached ({exc}); nothing was sent. Is it running, and is the app's "
+        "broker_url right here?"
+    )

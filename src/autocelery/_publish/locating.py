@@ -1,0 +1,93 @@
+"""Where a host can import the app from, and what it needs to be made anew where it cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from celery import Celery
+
+from autocelery._model import AppSource
+from autocelery._publish.roots import top_of
+
+#: Settings of an app in ``__main__`` that its tasks rely on and that are no connection and no secret.
+_CARRIED = (
+    "accept_content",
+    "enable_utc",
+    "result_accept_content",
+    "result_expires",
+    "result_extended",
+    "result_serializer",
+    "task_acks_late",
+    "task_default_exchange",
+    "task_default_queue",
+    "task_default_routing_key",
+    "task_ignore_result",
+    "task_reject_on_worker_lost",
+    "task_routes",
+    "task_send_sent_event",
+    "task_serializer",
+    "task_soft_time_limit",
+    "task_store_errors_even_if_ignored",
+    "task_time_limit",
+    "task_track_started",
+    "timezone",
+    "worker_send_task_events",
+)
+
+
+def module_of(app: Celery) -> tuple[ModuleType, str] | None:
+    """Return the module, and the name in it, that ``app`` can be imported by; ``None`` for an app in ``__main__``."""
+    preferred = [app.main, f"{app.main}.celery", f"{app.main}.celery_app", f"{app.main}.app"]
+    names = [each for each in preferred if each in sys.modules]
+    names += [each for each in list(sys.modules) if each not in names]
+    for name in names:
+        module = sys.modules.get(name)
+        if not isinstance(module, ModuleType) or name in ("__main__", "__mp_main__", "celery._state"):
+            continue
+        if _is_foreign(module):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if value is app:
+                return module, attribute
+    return None
+
+
+def source_of(app: Celery, top: Path) -> AppSource:
+    """Return where a host of the tree at ``top`` gets ``app`` from."""
+    found = module_of(app)
+    if found is not None:
+        module, attribute = found
+        return AppSource(module=module.__name__, attribute=attribute, main=app.main)
+    settings = {name: value for name in _CARRIED if _is_plain(value := app.conf.get(name))}
+    return AppSource(main=app.main, settings=settings)
+
+
+def top_for(app: Celery) -> Path:
+    """Return the top of the working tree that ``app`` belongs to."""
+    found = module_of(app)
+    if found is not None and getattr(found[0], "__file__", None):
+        return top_of(Path(str(found[0].__file__)).parent)
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return top_of(Path(script).absolute().parent if script else Path.cwd())
+
+
+def _is_foreign(module: ModuleType) -> bool:
+    file = str(getattr(module, "__file__", None) or "")
+    parts = Path(file).parts
+    return not file or "site-packages" in parts or "dist-packages" in parts or _is_library(file)
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith((os.path.dirname(os.__file__) + os.sep, str(Path(__file__).parent.parent) + os.sep))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(each) for each in value)
+    return isinstance(value, str | int | float | bool)

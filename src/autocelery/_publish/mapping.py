@@ -1,0 +1,127 @@
+"""`auto.map` and `auto.wait`: many calls, their results in order, and a count of how they ended."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celery.app.task import Task
+from celery.exceptions import TimeoutError as ResultTimeout
+from celery.result import AsyncResult, allow_join_result
+
+if TYPE_CHECKING:
+    from autocelery._publish.facade import Autocelery
+
+#: Calls that are under way at once, unless told otherwise.
+DEFAULT_WINDOW = 64
+#: With a known number of items, so many calls are made of them at most.
+MOST_CALLS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One call that failed: its id, its exception, and the traceback from the worker."""
+
+    task_id: str
+    exception: BaseException
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How calls ended: ``pending`` counts those that had not when the time was up."""
+
+    succeeded: int
+    failures: tuple[Failure, ...]
+    pending: int
+
+    @property
+    def failed(self) -> int:
+        """How many calls failed."""
+        return len(self.failures)
+
+
+def mapped(
+    auto: Autocelery,
+    function: Any,
+    items: Iterable[Any],
+    *,
+    chunk: int | None = None,
+    window: int = DEFAULT_WINDOW,
+    timeout: float | None = None,
+    progress: bool | None = None,
+) -> Iterator[Any]:
+    """Yield the results of ``function`` over ``items``, in order; see `Autocelery.map`."""
+    total = len(items) if hasattr(items, "__len__") else None
+    size = chunk or max(1, -(-(total or 1) // MOST_CALLS))
+    inner = function.run if isinstance(function, Task) else function
+    call = auto.live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
+    batches = iter(lambda source=iter(items): list(itertools.islice(source, size)), [])
+    first = next(batches, None)
+    if first is None:
+        return
+    snapshot = call._source(call._task)
+    pinned = type(call)(call._task, lambda _: snapshot)
+    yield from _with_progress(_results(pinned, itertools.chain([first], batches), window, timeout), total, progress)
+
+
+def _over(function: Any) -> Any:
+    def run_each(batch: list[Any]) -> list[Any]:
+        return [function(item) for item in batch]
+
+    return run_each
+
+
+def _results(call: Any, batches: Iterable[list[Any]], window: int, timeout: float | None) -> Iterator[Any]:
+    under_way: deque[AsyncResult] = deque()
+    try:
+        for batch in batches:
+            under_way.append(call.delay(batch))
+            if len(under_way) >= window:
+                yield from _got(under_way.popleft(), timeout)
+        while under_way:
+            yield from _got(under_way.popleft(), timeout)
+    finally:
+        for each in under_way:  # the caller went away, or an item failed: nobody wants the rest
+            each.revoke()
+            each.forget()
+
+
+def _got(result: AsyncResult, timeout: float | None) -> list[Any]:
+    with allow_join_result():
+        got: list[Any] = result.get(timeout=timeout)
+    result.forget()
+    return got
+
+
+def _with_progress(results: Iterator[Any], total: int | None, progress: bool | None) -> Iterator[Any]:
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, total=total, description="live calls", console=Console(stderr=True))
+
+
+def waited(results: Iterable[AsyncResult], timeout: float | None) -> Waited:
+    """Wait for ``results``; see `Autocelery.wait`."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    succeeded, failures, pending = 0, [], 0
+    for result in results:
+        try:
+            with allow_join_result():
+                result.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()), propagate=False)
+        except ResultTimeout:
+            pending += 1
+            continue
+        if result.successful():
+            succeeded += 1
+        else:
+            failures.append(Failure(result.id, result.result, result.traceback or ""))
+    return Waited(succeeded, tuple(failures), pending)

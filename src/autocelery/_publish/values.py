@@ -1,0 +1,124 @@
+"""Functions that are in no module a host could import: pickled by value, tasks of ``__main__`` among them."""
+
+from __future__ import annotations
+
+import io
+import linecache
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cloudpickle
+from celery import Celery
+from celery.app.task import Task
+
+from autocelery.errors import NotShippable
+
+#: Options of ``@app.task`` that a task of ``__main__`` keeps on its way.
+_TASK_OPTIONS = (
+    "acks_late",
+    "acks_on_failure_or_timeout",
+    "autoretry_for",
+    "default_retry_delay",
+    "dont_autoretry_for",
+    "expires",
+    "ignore_result",
+    "max_retries",
+    "priority",
+    "queue",
+    "rate_limit",
+    "reject_on_worker_lost",
+    "retry_backoff",
+    "retry_backoff_max",
+    "retry_jitter",
+    "retry_kwargs",
+    "send_events",
+    "serializer",
+    "soft_time_limit",
+    "store_errors_even_if_ignored",
+    "throws",
+    "time_limit",
+    "track_started",
+    "trail",
+    "typing",
+)
+
+
+def is_in_main(task: Task) -> bool:
+    """Whether ``task`` was defined in ``__main__``, which no host can import."""
+    return type(task).__module__ in ("__main__", "__mp_main__")
+
+
+def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
+    """Return the blob with ``tasks``, and with the tasks of ``__main__`` that they mention.
+
+    Raises:
+        NotShippable: something that a task refers to cannot be pickled.
+    """
+    waiting, packed, sources = dict(tasks), {}, {}
+    while waiting:
+        name, task = waiting.popitem()
+        function, options = _function_of(task), _options_of(task)
+        mentioned: dict[str, Task] = {}
+        packed[name] = _packed(app, name, (function, options), mentioned)
+        sources |= _source_of(function)
+        waiting |= {each: found for each, found in mentioned.items() if each not in packed}
+    return pickle.dumps({"tasks": packed, "sources": sources}, protocol=5)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task]) -> None:
+        super().__init__(file, protocol=5)
+        self._app = app
+        self._mentioned = mentioned
+
+    def persistent_id(self, value: Any) -> tuple[str, str] | None:
+        """Leave the app, its Autocelery and tasks behind: the host has its own."""
+        kind = type(value)
+        if kind is type(self._app) and value is self._app:
+            return ("app", "")
+        if kind.__name__ == "Autocelery" and value is getattr(self._app, "autocelery", None):
+            return ("autocelery", "")
+        if issubclass(kind, Task) or kind.__name__ == "PromiseProxy":
+            task = value._get_current_object() if kind.__name__ == "PromiseProxy" else value
+            if not isinstance(task, Task):
+                return None
+            if is_in_main(task):
+                self._mentioned[task.name] = task
+            return ("task", task.name)
+        return None
+
+
+def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer, app, mentioned).dump(value)
+    except Exception as exc:
+        raise NotShippable(
+            f"{name} cannot be sent to the workers by value: {type(exc).__name__}: {exc}. It refers to something "
+            "that exists only in this process (a connection, a lock, an open file). Make that inside the function, "
+            "or move the function into a module of the tree."
+        ) from exc
+    return buffer.getvalue()
+
+
+def _function_of(task: Task) -> Callable[..., Any]:
+    run = getattr(type(task), "__wrapped__", None)
+    return run if run is not None else type(task).run
+
+
+def _options_of(task: Task) -> dict[str, Any]:
+    kind = type(task)
+    options = {name: vars(kind)[name] for name in _TASK_OPTIONS if name in vars(kind)}
+    options |= {name: value for name in _TASK_OPTIONS if (value := getattr(task, name, None)) and name not in options}
+    options["bind"] = not isinstance(vars(kind).get("run"), staticmethod)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _source_of(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the file's text, so that tracebacks show their lines where the file is not."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return {}
+    lines = linecache.getlines(code.co_filename, getattr(function, "__globals__", None))
+    return {code.co_filename: "".join(lines)} if lines else {}

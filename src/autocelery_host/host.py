@@ -1,0 +1,159 @@
+"""The host: a process that runs the tasks of exactly one snapshot.
+
+It is forked by a zygote, imports the snapshot's app, and then answers calls
+one at a time over its socket. Each call is run by Celery's own tracer on the
+snapshot's own task, so that retries, signals, callbacks and results are
+Celery's. It is replaced, never reloaded.
+
+On the socket: first one JSON frame, ``{"ready": [third-party modules]}`` or
+``{"failed": [error class, message]}``; then pickled calls ``(uuid, args,
+kwargs, request)`` in, JSON outcomes out. The end of the socket is the end of
+the host. A host that was idle for too long says ``{"bye": true}`` and ends;
+what it had not answered by then it has not begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from celery import Celery, signals
+from celery.app import trace
+
+import autocelery_host
+from autocelery.errors import TaskNotInSnapshot
+from autocelery_host import application, frames, importing, messages, outcome
+from autocelery_host.limits import SoftLimit, resident_bytes
+from autocelery_host.order import Order
+
+__all__ = ["Host", "Order", "serve"]
+
+
+def serve(sock: socket.socket, order: Order) -> int:
+    """Be the host of ``order`` until the socket ends; returns the process's exit status."""
+    known = frozenset(sys.modules)
+    soft_limit = SoftLimit()
+    _reset_signals(soft_limit)
+    autocelery_host.become_host_of(order.snapshot, order.key)
+    try:
+        app = application.load(order)
+    except BaseException as exc:
+        frames.send(sock, json.dumps({"failed": outcome.of_failed_import(exc, order)}).encode())
+        return 1
+    frames.send(sock, json.dumps({"ready": importing.third_party_modules(known)}).encode())
+    return Host(sock, order, app, soft_limit).run()
+
+
+class Host:
+    """Answers calls with Celery's own tracer."""
+
+    def __init__(self, sock: socket.socket, order: Order, app: Celery, soft_limit: SoftLimit) -> None:
+        self._sock = sock
+        self._order = order
+        self._app = app
+        self._soft_limit = soft_limit
+
+    def run(self) -> int:
+        """Answer calls until told to end, idle for too long, or due to be replaced."""
+        terms = self._order.terms
+        self._sock.settimeout(terms.idle_seconds)
+        for served in range(1, terms.max_calls + 1):
+            try:
+                payload = frames.receive(self._sock)
+            except TimeoutError:
+                frames.send(self._sock, b'{"bye": true}')
+                break
+            if payload is None:
+                break
+            answer = self._answer(payload)
+            answer["last"] = last = served == terms.max_calls or _too_big(terms.max_memory)
+            self._sock.settimeout(None)
+            frames.send(self._sock, json.dumps(answer).encode())
+            self._sock.settimeout(terms.idle_seconds)
+            if last:
+                break
+        signals.worker_process_shutdown.send(sender=terms.hostname, pid=os.getpid(), exitcode=0)
+        logging.shutdown()
+        return 0
+
+    def _answer(self, payload: bytes) -> dict[str, Any]:
+        try:
+            uuid, args, kwargs, request = pickle.loads(payload)
+            task = self._prepared(request)
+            with self._soft_limit:
+                result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+        except BaseException as exc:
+            return {"raised": outcome.of_exception(exc, traceback.format_exc())}
+        finally:
+            _flush()
+        if info:
+            text = self._app.backend.with_local_paths(str(result.traceback))
+            return {"failed": outcome.of_exception(result.exception, text), "runtime": runtime}
+        return {"result": shown, "runtime": runtime}
+
+    def _prepared(self, request: dict[str, Any]) -> Any:
+        """Return the task that ``request`` is for, and make the request what a deployed call has."""
+        header = request.pop(messages.HEADER)
+        name = header["task"]
+        task = self._task(name, header.get("module"))
+        request["task"] = name
+        if request.get("shadow") == name:
+            request["shadow"] = None
+        snapshot = self._order.snapshot
+        for hanging in ("callbacks", "errbacks", "chain"):
+            if request.get(hanging):
+                request[hanging] = [messages.to_plain(each, snapshot) for each in request[hanging]]
+        if request.get("chord"):
+            request["chord"] = messages.to_plain(request["chord"], snapshot)
+        if task.__trace__ is None:
+            task.__trace__ = trace.build_tracer(
+                name, task, self._app.loader, self._order.terms.hostname, app=self._app
+            )
+        return task
+
+    def _task(self, name: str, module: str | None) -> Any:
+        tasks = self._app.tasks
+        for candidate in (None, module, name.rpartition(".")[0]):
+            if candidate and candidate not in sys.modules and _is_there(candidate):
+                importlib.import_module(candidate)
+            if name in tasks and name != messages.LIVE_TASK:
+                return tasks[name]
+        near = ", ".join(sorted(each for each in tasks if not each.startswith("celery."))) or "none"
+        raise TaskNotInSnapshot(
+            f"The snapshot {self._order.snapshot[:12]} defines no task {name!r}. It has: {near}. "
+            "Is its module imported by the app (include=, imports, autodiscover_tasks)?"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+def _reset_signals(soft_limit: SoftLimit) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    soft_limit.install()
+
+
+def _too_big(most: int) -> bool:
+    return bool(most) and resident_bytes() > most
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a task may have replaced or closed it
+            stream.flush()

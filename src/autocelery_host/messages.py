@@ -1,0 +1,209 @@
+"""What makes a message a live call, on both sides of the wire.
+
+A live call is a Celery protocol 2 message for the task ``autocelery.live``
+with one more header, ``autocelery``. This module writes that header, and
+turns what hangs on a call (callbacks, errbacks, the rest of a chain, a
+chord's body) live with it, so that no step of a canvas ever falls back to
+deployed code, whoever sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from celery import Celery
+from celery.app.amqp import AMQP, task_message
+from celery.app.task import Task
+from kombu.utils.imports import symbol_by_name
+
+LIVE_TASK: Final = "autocelery.live"
+HEADER: Final = "autocelery"
+HEADER_VERSION: Final = 1
+
+#: What the worker's main process reads from the task of a message, besides the limits that
+#: Celery sends itself. Each is sent only where it differs from Celery's default.
+MAIN_PROCESS_OPTIONS: Final[Mapping[str, bool]] = {
+    "acks_late": False,
+    "acks_on_failure": True,
+    "acks_on_timeout": True,
+    "acks_on_failure_or_timeout": True,
+    "reject_on_worker_lost": False,
+    "retry_on_worker_lost": False,
+    "store_errors_even_if_ignored": False,
+    "send_events": True,
+}
+#: The same, read only where ``retry_on_worker_lost`` is on.
+RETRY_OPTIONS: Final = ("max_retries", "default_retry_delay")
+
+_AS_TASK_V2: Final = tuple(inspect.signature(AMQP.as_task_v2).parameters)[1:]
+
+#: Gives ``(snapshot, key)`` of what a call of the named task runs.
+Aim = Callable[[str], tuple[str, str]]
+#: What everything sent from here runs; ``None``: calls are deployed calls.
+_aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
+#: The same, for a whole process: a host's.
+_process_aim: Aim | None = None
+
+
+def send_everything_as(snapshot: str, key: str) -> None:
+    """Make every call that this process sends a live call of ``snapshot``."""
+    global _process_aim
+    _process_aim = lambda name: (snapshot, key)  # noqa: E731
+
+
+@contextlib.contextmanager
+def sending_as(aim: Aim) -> Iterator[None]:
+    """Make every call sent in this block, in this thread or task, a live call of what ``aim`` gives for its name."""
+    token = _aim.set(aim)
+    try:
+        yield
+    finally:
+        _aim.reset(token)
+
+
+def header_for(app: Celery, name: str, snapshot: str, key: str, task: Task | None = None) -> dict[str, Any]:
+    """Return the ``autocelery`` header of a live call of the task ``name``, which may be in no registry."""
+    header: dict[str, Any] = {"v": HEADER_VERSION, "snapshot": snapshot, "key": key, "task": name}
+    task = task or app._tasks.get(name)
+    if task is None:
+        return header
+    module = type(task).__module__
+    if not name.startswith((f"{module}.", "celery.")) and module != "__main__":
+        header["module"] = module
+    options: dict[str, Any] = {
+        option: bool(value)
+        for option, default in MAIN_PROCESS_OPTIONS.items()
+        if (value := getattr(task, option, None)) is not None and bool(value) != default
+    }
+    if options.get("retry_on_worker_lost"):
+        options |= {option: getattr(task, option) for option in RETRY_OPTIONS}
+    if options:
+        header["options"] = options
+    return header
+
+
+class LiveMessages(AMQP):
+    """Celery's AMQP with live calls: mixed into the class of the app's own."""
+
+    def as_task_v2(self, *args: Any, **kwargs: Any) -> task_message:
+        """Return the message of a task, a live call's where one is asked for or in force."""
+        options = dict(zip(_AS_TASK_V2, args, strict=False)) | kwargs
+        name = options.pop("name")
+        header = (options.get("headers") or {}).get(HEADER)
+        if header is None:
+            aim = _aim.get() or _process_aim
+            if aim is None:
+                return super().as_task_v2(name=name, **options)
+            header = header_for(self.app, name, *aim(name))
+        whose = (header["snapshot"], header["key"])
+        for hanging in ("callbacks", "errbacks", "chain"):
+            if options.get(hanging):
+                options[hanging] = [to_live(self.app, each, *whose) for each in options[hanging]]
+        if options.get("chord"):
+            options["chord"] = to_live(self.app, options["chord"], *whose)
+        real = header["task"]
+        message = super().as_task_v2(name=real, **options)
+        message.headers["shadow"] = message.headers.get("shadow") or real
+        message.headers["task"] = LIVE_TASK
+        message.headers[HEADER] = header
+        return message
+
+
+def install(app: Celery) -> None:
+    """Give ``app`` live messages; a second time changes nothing."""
+    existing = app.__dict__.get("amqp")
+    if existing is None:
+        app.amqp_cls = _live_kind(symbol_by_name(app.amqp_cls))
+    elif not isinstance(existing, LiveMessages):
+        existing.__class__ = _live_kind(type(existing))
+        existing.task_protocols = {**existing.task_protocols, 2: existing.as_task_v2}
+        existing.__dict__.pop("create_task_message", None)
+
+
+def _live_kind(kind: type[AMQP]) -> type[AMQP]:
+    return kind if issubclass(kind, LiveMessages) else type(f"Live{kind.__name__}", (LiveMessages, kind), {})
+
+
+def to_live(app: Celery, signature: Any, snapshot: str, key: str) -> Any:
+    """Return ``signature`` with every task in it a live call of ``snapshot``.
+
+    One that is live already keeps the snapshot that it names.
+    """
+    return _converted(signature, lambda plain: _live_leaf(app, plain, snapshot, key))
+
+
+def to_plain(signature: Any, snapshot: str) -> Any:
+    """Return ``signature`` with the live calls of ``snapshot`` in it as plain ones.
+
+    For the host of that snapshot, where Celery's own rules for callbacks need
+    the tasks themselves; what is sent from there is live again.
+    """
+    return _converted(signature, lambda leaf: _plain_leaf(leaf, snapshot))
+
+
+def _converted(signature: Any, leaf: Any) -> Any:
+    if not isinstance(signature, Mapping) or "task" not in signature:
+        return signature
+    copied = dict(signature)
+    inner = copied.get("kwargs") or {}
+    nested = {
+        part: [_converted(each, leaf) for each in inner[part]]
+        if isinstance(inner[part], (list, tuple))
+        else _converted(inner[part], leaf)
+        for part in ("tasks", "header", "body")
+        if copied.get("subtask_type") in ("group", "chain", "chord") and part in inner
+    }
+    if nested:
+        copied["kwargs"] = {**inner, **nested}
+    else:
+        copied = leaf(copied)
+    return _with_hanging(copied, leaf)
+
+
+def _with_hanging(signature: dict[str, Any], leaf: Any) -> dict[str, Any]:
+    options = signature.get("options") or {}
+    hanging = {
+        name: [_converted(each, leaf) for each in options[name]]
+        if isinstance(options[name], (list, tuple))
+        else _converted(options[name], leaf)
+        for name in ("link", "link_error", "chain", "chord")
+        if options.get(name)
+    }
+    return {**signature, "options": {**options, **hanging}} if hanging else signature
+
+
+def _live_leaf(app: Celery, signature: dict[str, Any], snapshot: str, key: str) -> dict[str, Any]:
+    options = dict(signature.get("options") or {})
+    headers = dict(options.get("headers") or {})
+    if signature["task"] == LIVE_TASK:
+        return signature
+    name = signature["task"]
+    headers.setdefault(HEADER, header_for(app, name, snapshot, key))
+    options.update(headers=headers, route_name=name)
+    options.setdefault("shadow", name)
+    return {**signature, "task": LIVE_TASK, "options": options}
+
+
+def _plain_leaf(signature: dict[str, Any], snapshot: str) -> dict[str, Any]:
+    options = dict(signature.get("options") or {})
+    headers = dict(options.get("headers") or {})
+    header = headers.get(HEADER) or {}
+    if signature["task"] != LIVE_TASK or header.get("snapshot") != snapshot:
+        return signature
+    del headers[HEADER]
+    options["headers"] = headers
+    options.pop("route_name", None)
+    if options.get("shadow") == header["task"]:
+        del options["shadow"]
+    if not headers:
+        del options["headers"]
+    return {**signature, "task": header["task"], "options": options}
+
+
+def exec_options(task: Task) -> dict[str, Any]:
+    """Return the options that ``task`` itself brings to each of its calls."""
+    return {name: value for name, value in (task._get_exec_options() or {}).items() if value is not None}

@@ -1,0 +1,67 @@
+"""How a call's end is told to the worker: in plain values, so that no class of the snapshot reaches it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.serialization import get_pickled_exception
+from kombu.utils.encoding import safe_repr, safe_str
+
+from autocelery.errors import AutoceleryError, CodeNotImportable
+from autocelery_host.order import Order
+
+
+def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
+    """Return what a worker's bookkeeping needs of ``exc``, whose traceback reads ``text``.
+
+    ``kind`` is one of ``retry``, ``reject``, ``ignore``, ``exit``,
+    ``interrupt``, ``memory``, ``typed`` (an error of autocelery) and
+    ``error``.
+    """
+    if isinstance(exc, ExceptionWithTraceback):
+        exc = exc.exc
+    told: dict[str, Any] = {"kind": "error", "type": type(exc).__name__, "repr": _shown(exc), "text": text}
+    if isinstance(exc, Retry):
+        told |= {"kind": "retry", "message": safe_str(exc.message), "cause": safe_repr(exc.exc)}
+    elif isinstance(exc, Reject):
+        told |= {"kind": "reject", "reason": safe_repr(exc.reason), "requeue": bool(exc.requeue)}
+    elif isinstance(exc, Ignore):
+        told["kind"] = "ignore"
+    elif isinstance(exc, SystemExit):
+        told |= {"kind": "exit", "code": exc.code if isinstance(exc.code, int) else None}
+    elif isinstance(exc, KeyboardInterrupt):
+        told["kind"] = "interrupt"
+    elif isinstance(exc, MemoryError):
+        told["kind"] = "memory"
+    elif isinstance(exc, AutoceleryError):
+        told |= {"kind": "typed", "message": exc.message}
+    return told
+
+
+def _shown(exc: BaseException) -> str:
+    return safe_repr(get_pickled_exception(exc))
+
+
+def of_failed_import(exc: BaseException, order: Order) -> list[str]:
+    """Return ``[error class, message]`` for code that raised while it was imported."""
+    for each in _causes(exc):
+        if isinstance(each, AutoceleryError):
+            return [type(each).__name__, each.message]
+    text = "".join(traceback.format_exception(exc)).replace(f"{order.folder}/tree", order.local_root.rstrip("/"))
+    relevant = "\n".join(text.strip().splitlines()[-12:])
+    return [
+        CodeNotImportable.__name__,
+        f"The snapshot {order.snapshot[:12]} cannot be imported: {type(exc).__name__}: {exc}. "
+        f"Mend the code and send the call again. Where it happened:\n{relevant}",
+    ]
+
+
+def _causes(exc: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while exc is not None and exc not in found:
+        found.append(exc)
+        exc = exc.__cause__ or exc.__context__
+    return found

@@ -1,0 +1,53 @@
+"""Functions that are in no module, as the caller pickled them by value.
+
+The blob is a pickle of ``{"tasks": {name: packed}, "sources": {file name:
+text}}``; each ``packed`` is what cloudpickle makes of ``(function, options)``,
+apart from the others because one may mention another. In place of the app, of its Autocelery and of
+tasks it holds persistent ids, so that a function which mentions them finds
+the host's own.
+"""
+
+from __future__ import annotations
+
+import io
+import linecache
+import pickle
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.local import Proxy
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, app: Celery) -> None:
+        super().__init__(io.BytesIO(data))
+        self._app = app
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, name = pid
+        if kind == "app":
+            return self._app
+        if kind == "autocelery":
+            return self._app.autocelery
+        return Proxy(self._app.tasks.__getitem__, (name,))  # it may be registered after this one
+
+
+def register(app: Celery, data: bytes) -> None:
+    """Register the tasks of the blob ``data``, whose digest the snapshot's signed manifest names."""
+    shipped = _Unpickler(data, app).load()
+    for filename, text in shipped["sources"].items():
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    for name, packed in shipped["tasks"].items():
+        function, options = _Unpickler(packed, app).load()
+        task = app.task(function, name=name, **options)
+        task.name  # noqa: B018 - evaluates the lazy task, so that others find it by name
+        _show_in_main(function)
+
+
+def _show_in_main(function: Any) -> None:
+    """Put the classes that ``function`` brought along where pickle looks for them."""
+    main = sys.modules["__main__"]
+    for name, value in getattr(function, "__globals__", {}).items():
+        if isinstance(value, type) and value.__module__ == "__main__":
+            setattr(main, name, value)

@@ -250,7 +250,7 @@ def test_a_damaged_trusted_key_is_named(home: Home) -> None:
     folder = home.keys / "trusted"
     folder.mkdir(parents=True, mode=0o700)
     (folder / "ann.pub").write_text("# Ann\nautocelery-ed25519:AAAA\n")
-    with pytest.raises(InvalidKey, match="ann.pub"):
+    with pytest.raises(InvalidKey, match=r"ann\.pub"):
         _signing.trusted_keys(home)
 
 

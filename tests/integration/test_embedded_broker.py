@@ -18,7 +18,7 @@ import psutil
 import pytest
 from celery import Celery
 
-from autocelery._broker import EmbeddedBroker, LocalBroker
+from autocelery._broker import EmbeddedBroker, GuardedProcess, LocalBroker
 from autocelery._broker.choosing import candidates
 from autocelery.errors import BrokerUnavailable, ConfigurationError
 from tests.waiting import wait_for
@@ -166,3 +166,24 @@ def test_the_server_does_not_outlive_its_guardian() -> None:
     finally:
         owner.stop()
     assert not broker.folder.exists()
+
+
+def test_read_only_folders_below_the_guarded_one_go_too(tmp_path: Path) -> None:
+    guarded, locked = tmp_path / "guarded", tmp_path / "guarded" / "locked"
+    locked.mkdir(parents=True)
+    (locked / "file").touch()
+    locked.chmod(0o500)
+    process = GuardedProcess([], guarded)
+    process.start()
+    process.stop()
+    assert not guarded.exists()
+
+
+def test_what_a_guarded_process_started_ends_with_it(tmp_path: Path) -> None:
+    starts = "import signal, subprocess as s; open('pid', 'w').write(str(s.Popen(['sleep', '60']).pid) + '\\n')"
+    process = GuardedProcess([sys.executable, "-c", f"{starts}; signal.pause()"], None)
+    process.start(cwd=tmp_path)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+    process.stop()
+    started = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not psutil.pid_exists(started))

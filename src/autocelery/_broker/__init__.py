@@ -7,6 +7,7 @@ Celery runs on a machine on which nobody has set up a broker.
 from __future__ import annotations
 
 from autocelery._broker.choosing import CHOICES, Choice
+from autocelery._broker.guarding import GuardedProcess
 from autocelery._broker.running import EmbeddedBroker, LocalBroker
 
-__all__ = ["CHOICES", "Choice", "EmbeddedBroker", "LocalBroker"]
+__all__ = ["CHOICES", "Choice", "EmbeddedBroker", "GuardedProcess", "LocalBroker"]

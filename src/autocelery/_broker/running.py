@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import select
-import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from autocelery._broker import guardian
 from autocelery._broker.choosing import Candidate, Choice, Kind, candidates
+from autocelery._broker.guarding import GuardedProcess
 from autocelery.errors import BrokerUnavailable, ConfigurationError
 
 logger = logging.getLogger("autocelery.broker")
@@ -30,12 +25,12 @@ START_DEADLINE = 10.0
 
 _CONFIGURATION = """\
 port 0
-unixsocket "{socket}"
+unixsocket "{folder}/s"
 unixsocketperm 700
 save ""
 appendonly no
 dir "{folder}"
-logfile "{log}"
+logfile "{folder}/log"
 loglevel notice
 daemonize no
 """
@@ -85,8 +80,7 @@ class LocalBroker:
 
     def __init__(self, choice: Choice = "auto") -> None:
         self._choice = choice
-        self._guardian: subprocess.Popen[bytes] | None = None
-        self._folder: Path | None = None
+        self._process: GuardedProcess | None = None
 
     def start(self) -> EmbeddedBroker:
         """Start the first way that works and return what runs.
@@ -110,26 +104,15 @@ class LocalBroker:
 
     def stop(self, deadline: float = 5.0) -> None:
         """End the server within ``deadline`` seconds and remove the folder; killing it if need be."""
-        if self._guardian is not None and self._guardian.stdin is not None:
-            try:
-                self._guardian.stdin.write(b"stop\n")
-                self._guardian.stdin.close()
-            except OSError:
-                logger.debug("the guardian of the embedded broker was gone already")
-            try:
-                self._guardian.wait(deadline)
-            except subprocess.TimeoutExpired:
-                logger.warning("the embedded broker did not end in %s s: killing it", deadline)
-        self.kill()
+        owned, self._process = self._process, None
+        if owned is not None:
+            owned.stop(deadline)
 
     def kill(self) -> None:
         """End the server at once and remove the folder."""
-        owned, self._guardian = self._guardian, None
+        owned, self._process = self._process, None
         if owned is not None:
-            _kill_group(owned)
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            owned.kill()
 
     def __enter__(self) -> EmbeddedBroker:
         return self.start()
@@ -140,24 +123,21 @@ class LocalBroker:
         self.stop()
 
     def _start(self, candidate: Candidate) -> EmbeddedBroker:
-        self._folder = _make_folder()
+        folder = _make_folder()
+        command = [str(candidate.program), str(folder / "conf")] if candidate.program else []
+        self._process = GuardedProcess(command, folder)
         try:
             if candidate.program is None:
-                self._guardian = _start_guardian(self._folder, [])
-                return _folders(self._folder)
-            return self._start_server(candidate, candidate.program, self._folder)
+                self._process.start()
+                return _folders(folder)
+            (folder / "conf").write_text(_CONFIGURATION.format(folder=folder))
+            self._process.start({**os.environ, "LC_ALL": "C"})
+            pid = _wait_until_ready(self._process, folder, candidate.program)
         except BaseException:
             self.kill()
             raise
-
-    def _start_server(self, candidate: Candidate, program: Path, folder: Path) -> EmbeddedBroker:
-        path, log = folder / "s", folder / "log"
-        configuration = folder / "conf"
-        configuration.write_text(_CONFIGURATION.format(socket=path, folder=folder, log=log))
-        self._guardian = _start_guardian(folder, [str(program), str(configuration)])
-        pid = _wait_until_ready(self._guardian, path, log, program)
-        url = f"redis+socket://{path}"
-        return EmbeddedBroker(candidate.kind, url, url, url, folder, program=program, pid=pid)
+        url = f"redis+socket://{folder / 's'}"
+        return EmbeddedBroker(candidate.kind, url, url, url, folder, program=candidate.program, pid=pid)
 
 
 def _make_folder() -> Path:
@@ -172,31 +152,16 @@ def _make_folder() -> Path:
     )
 
 
-def _start_guardian(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", guardian.__file__, str(os.getpid()), str(folder), *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in the terminal is the owner's to handle
-    )
-
-
-def _wait_until_ready(watcher: subprocess.Popen[bytes], path: Path, log: Path, program: Path) -> int:
-    """Return the server's pid once it answers on ``path``."""
+def _wait_until_ready(server: GuardedProcess, folder: Path, program: Path) -> int:
+    """Return the server's pid once it answers."""
     deadline = time.monotonic() + START_DEADLINE
-    said = b""
-    assert watcher.stdout is not None
-    while time.monotonic() < deadline:
-        if select.select([watcher.stdout], [], [], 0.01)[0]:
-            heard = os.read(watcher.stdout.fileno(), 4096)
-            said += heard
-            if not heard or b"ended" in said:
-                break
-        if b"started " in said and _answers(path):
-            return int(said.split(b"started ", 1)[1].split()[0])
+    while server.ended is None and time.monotonic() < deadline:
+        server.listen(0.01)
+        if server.pid is not None and _answers(folder / "s"):
+            return server.pid
+    log = folder / "log"
     last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
-    how = said.decode(errors="replace").partition("ended ")[2].strip()
-    why = f"it ended ({how})" if how else f"it did not answer within {START_DEADLINE:g} s"
+    why = f"it ended ({server.ended})" if server.ended else f"it did not answer within {START_DEADLINE:g} s"
     raise BrokerUnavailable(f"{program} did not start: {why}. " + " ".join(line.strip() for line in last))
 
 
@@ -227,19 +192,6 @@ def _folders(folder: Path) -> EmbeddedBroker:
             "control_folder": str(folder / "control"),
         },
     )
-
-
-def _kill_group(owned: subprocess.Popen[bytes]) -> None:
-    """Kill the guardian and its server, which share a process group, and collect the guardian."""
-    if owned.poll() != 0:  # after a clean end the group's number may be somebody else's
-        try:
-            os.killpg(owned.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            logger.debug("the embedded broker had ended already")
-        owned.wait()
-    for stream in (owned.stdin, owned.stdout):
-        if stream is not None and not stream.closed:
-            stream.close()
 
 
 def _warn_of_folders(why: list[str]) -> None:

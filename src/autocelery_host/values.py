@@ -2,9 +2,9 @@
 
 The blob is a pickle of ``{"tasks": {name: packed}, "sources": {file name:
 text}}``; each ``packed`` is what cloudpickle makes of ``(function, options)``,
-apart from the others because one may mention another. In place of the app, of its Autocelery and of
-tasks it holds persistent ids, so that a function which mentions them finds
-the host's own.
+apart from the others because one may mention another. In place of the app, of
+its Autocelery and of tasks it holds persistent ids, so that a function which
+mentions them finds the host's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import linecache
 import pickle
 import sys
+import types
 from typing import Any
 
 from celery import Celery
@@ -40,9 +41,22 @@ def register(app: Celery, data: bytes) -> None:
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     for name, packed in shipped["tasks"].items():
         function, options = _Unpickler(packed, app).load()
-        task = app.task(function, name=name, **options)
-        task.name  # noqa: B018 - evaluates the lazy task, so that others find it by name
+        app._tasks.pop(name, None)
+        app.task(_named(function), name=name, lazy=False, **options)
         _show_in_main(function)
+
+
+def _named(function: Any) -> Any:
+    """Return ``function`` as Celery can make a task of it: with a name that is an identifier, and a module."""
+    if not isinstance(function, types.FunctionType):
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+    if not function.__name__.isidentifier():
+        function.__name__ = "function"
+    return function
 
 
 def _show_in_main(function: Any) -> None:

@@ -56,7 +56,7 @@ class Agent:
         self._terms = terms
         self._listener = listener
         self._preparer = Preparer(terms)
-        self._zygotes = Zygotes(terms.home_worker / "preload.json", self._host_ended)
+        self._zygotes = Zygotes(self._preparer.folder / "preload.json", self._host_ended)
         self._leases: dict[int, tuple[str, socket.socket]] = {}
         self._lock = threading.Lock()
 

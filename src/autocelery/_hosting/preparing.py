@@ -16,6 +16,7 @@ from pathlib import Path
 
 from autocelery._blobs import BlobStore, open_store
 from autocelery._config import Home
+from autocelery._hosting.claiming import Claim
 from autocelery._hosting.fetching import Fetcher
 from autocelery._hosting.terms import AgentTerms
 from autocelery._model import Manifest, Statement
@@ -48,7 +49,8 @@ class Preparer:
     def __init__(self, terms: AgentTerms) -> None:
         self._terms = terms
         self._home = Home(keys=terms.home_keys, cache=terms.home_worker.parent)
-        base = terms.home_worker
+        self._claim = Claim(terms.home_worker, terms.host.hostname)
+        self.folder = base = self._claim.folder
         self._snapshots, self._statements, self.compiled = (
             base / name for name in ("snapshots", "statements", "compiled")
         )

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from autocelery.errors import ConflictingRoots
 
@@ -135,13 +134,15 @@ def _inside(path: Path, shipped: list[ShippedRoot]) -> str | None:
 
 
 def _is_used(entry: Path) -> bool:
-    """Whether a module was imported from ``entry``: what nobody imports need not travel."""
-    prefix = f"{entry}{os.sep}"
-    return any(_file(module).startswith(prefix) for module in list(sys.modules.values()))
-
-
-def _file(module: ModuleType) -> str:
-    return str(getattr(module, "__file__", None) or "")
+    """Whether a module was imported through ``entry``: what nobody imports need not travel."""
+    for name, module in list(sys.modules.items()):
+        if "." in name or name in ("__main__", "__mp_main__"):
+            continue
+        places = [str(getattr(module, "__file__", None) or "")]
+        places += [f"{each}/__init__.py" for each in getattr(module, "__path__", None) or ()]
+        if any(place.startswith(f"{entry}/{name}.") or place == f"{entry}/{name}/__init__.py" for place in places):
+            return True
+    return False
 
 
 def _check_conflicts(shipped: list[ShippedRoot], paths: list[str]) -> None:

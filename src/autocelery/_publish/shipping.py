@@ -229,7 +229,7 @@ def _same(before: object, now: tuple[Roots, tuple[CollectedTree, ...], str | Non
 def _children(collected: Collected, name: str) -> list[str]:
     for tree in collected.trees:
         if name in tree.nodes:
-            return [each.digest for each in trees.decode(tree.nodes[name]) if each.kind != trees.SYMLINK]
+            return [each.digest for each in trees.decode(tree.nodes[name]) if each.kind != trees.LINK]
     return []
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from autocelery._blobs.folder import FolderStore
 from autocelery._blobs.protocol import BlobStore
-from autocelery._blobs.redis import DEFAULT_PREFIX, RedisStore, without_password
+from autocelery._blobs.redis import DEFAULT_PREFIX, RedisStore, joined, without_password
 from autocelery.errors import ConfigurationError, StoreNotConfigured
 
 #: The environment variable that names the store, before anything else does.
@@ -44,9 +44,9 @@ def store_url_for(app: Any) -> str:
     if _scheme(broker) == "filesystem":
         return _beside(broker_options)
     raise StoreNotConfigured(
-        f"There is no place for code on its way to the workers: neither the broker ({_shown(broker)}) nor the "
-        f"result backend ({_shown(backend)}) can hold it. Set {VARIABLE} to a Redis address or to a folder "
-        f"that the workers share, here and on the workers: {VARIABLE}=redis://localhost:6379/0"
+        f"There is no place for code on its way to the workers: neither the broker ({_shown(broker)}) nor "
+        f"the result backend ({_shown(backend)}) can hold it. Set {VARIABLE} to a Redis address or to a "
+        f"folder that the workers share, here and on the workers: {VARIABLE}=redis://localhost:6379/0"
     )
 
 
@@ -65,8 +65,8 @@ def open_store(url: str) -> BlobStore:
     if scheme == "" and os.path.isabs(os.path.expanduser(url)):
         return FolderStore(os.path.expanduser(url))
     raise ConfigurationError(
-        f"{without_password(url)!r} is no blob store. Set {VARIABLE} to redis://..., rediss://..., valkey://..., "
-        "redis+socket:///path, file:///folder or an absolute path."
+        f"{without_password(url)!r} is no blob store. Set {VARIABLE} to redis://..., rediss://..., "
+        "valkey://..., redis+socket:///path, file:///folder or an absolute path."
     )
 
 
@@ -91,9 +91,7 @@ def _with_prefix(url: str, options: Mapping[str, Any]) -> str:
         return url
     parts = urlsplit(url)
     query = [*parse_qsl(parts.query), (_PREFIX, key_prefix + DEFAULT_PREFIX)]
-    address = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
-    # urlunsplit drops the empty host of schemes that it does not know: redis+socket:///path.
-    return address if "://" in address else address.replace(":/", ":///", 1)
+    return joined(parts.scheme, parts.netloc, parts.path, urlencode(query))
 
 
 def _beside(options: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from autocelery._blobs.protocol import batches
 from autocelery.errors import ConfigurationError, StoreFull, StoreUnavailable
@@ -138,7 +138,12 @@ def without_password(url: str) -> str:
     user, colon, _password = userinfo.partition(":")
     netloc = f"{user}{':***' if colon else ''}{at}{host}"
     query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if "password" not in key])
-    return urlunsplit((parts.scheme, netloc, parts.path, query, "")).replace(":///", ":///", 1)
+    return joined(parts.scheme, netloc, parts.path, query)
+
+
+def joined(scheme: str, netloc: str, path: str, query: str) -> str:
+    """Return the address of these parts; urlunsplit drops the empty host of schemes it does not know."""
+    return f"{scheme}://{netloc}{path}" + (f"?{query}" if query else "")
 
 
 def client_url(url: str) -> str:
@@ -161,8 +166,8 @@ def client_url(url: str) -> str:
     }
     if scheme == "unix":
         path = quote(unquote(parts.path or "/"))
-        return f"unix://{parts.netloc}{path}" + (f"?{urlencode(kept)}" if kept else "")
-    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), urlencode(kept), ""))
+        return joined(scheme, parts.netloc, path, urlencode(kept))
+    return joined(scheme, parts.netloc, parts.path.rstrip("/"), urlencode(kept))
 
 
 def _connect(url: str, shown: str) -> tuple[Any, Any]:

@@ -31,7 +31,7 @@ def lay_out(
     snapshot_id: str,
     *,
     node: Callable[[str], bytes],
-    blob: Callable[[str], Path],
+    blob: Callable[[str], Path | str | None],
     folder: Path,
 ) -> Path:
     """Return the folder with the snapshot's files, laid out if it is not there yet.
@@ -43,7 +43,7 @@ def lay_out(
         manifest: as it was decoded, after its signature was checked.
         snapshot_id: its digest, the name of the folder that is made.
         node: gives the bytes of a tree node by its digest.
-        blob: gives the file with a blob's bytes by its digest.
+        blob: gives the file with a blob's bytes by its digest, as ``BlobCache.find`` does.
         folder: where all snapshots lie.
 
     Raises:
@@ -121,7 +121,7 @@ def _swapped(scratch: str) -> str:
     return os.path.join(parent, name.upper())
 
 
-def _fill(scratch: str, layout: Plan, blob: Callable[[str], Path]) -> None:
+def _fill(scratch: str, layout: Plan, blob: Callable[[str], Path | str | None]) -> None:
     """Make folders, then files, and links last: nothing is ever written through a link."""
     inside = f"{scratch}/tree"
     os.mkdir(inside)
@@ -131,7 +131,7 @@ def _fill(scratch: str, layout: Plan, blob: Callable[[str], Path]) -> None:
     for path, digest, size, is_executable in layout.files:
         source = sources.get(digest)
         if source is None:
-            source = sources[digest] = os.fspath(blob(digest))
+            source = sources[digest] = _source(digest, blob)
         if is_executable:
             _copy(source, f"{inside}/{path}", digest, size, 0o555)
             continue
@@ -143,6 +143,13 @@ def _fill(scratch: str, layout: Plan, blob: Callable[[str], Path]) -> None:
             _copy(source, f"{inside}/{path}", digest, size, 0o444)
     for path, target in layout.links:
         os.symlink(target, f"{inside}/{path}")
+
+
+def _source(digest: str, blob: Callable[[str], Path | str | None]) -> str:
+    path = blob(digest)
+    if path is None:
+        raise SnapshotIncomplete(f"The blob {digest[:12]} of the snapshot is not here. Send the call again.")
+    return os.fspath(path)
 
 
 def _copy(source: str, path: str, digest: str, size: int, mode: int) -> None:

@@ -24,35 +24,39 @@ def follow(link: str, target: str, look: Look) -> str:
     Raises:
         BadLink: it leaves the tree, loops or dangles.
     """
+    here = link.split("/")[:-1]
+    pending = deque(_parts(target))
+    hops = 1
+    while pending:
+        kind, onward = _step(here, pending.popleft(), look)
+        if kind == LINK:
+            hops += 1
+            if hops > _HOPS_MAX:
+                raise BadLink("loops")
+            pending.extendleft(reversed(_parts(onward)))
+        elif kind != FOLDER and pending:
+            raise BadLink("dangles")
+    return "/".join(here)
+
+
+def _step(here: list[str], part: str, look: Look) -> tuple[str, str]:
+    """Go from ``here`` to ``part``, unless that is a link; return what it is."""
+    if part in ("", "."):
+        return FOLDER, ""
+    if part == "..":
+        if not here:
+            raise BadLink("leaves the tree")
+        here.pop()
+        return FOLDER, ""
+    found = look("/".join([*here, part]))
+    if found is None:
+        raise BadLink("dangles")
+    if found[0] != LINK:
+        here.append(part)
+    return found
+
+
+def _parts(target: str) -> list[str]:
     if target.startswith("/"):
         raise BadLink("leaves the tree")
-    here = link.split("/")[:-1]
-    pending = deque(target.split("/"))
-    hops = 1
-    kind = FOLDER
-    while pending:
-        part = pending.popleft()
-        if kind != FOLDER:
-            raise BadLink("dangles")
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if not here:
-                raise BadLink("leaves the tree")
-            here.pop()
-            continue
-        found = look("/".join([*here, part]))
-        if found is None:
-            raise BadLink("dangles")
-        kind, onward = found
-        if kind != LINK:
-            here.append(part)
-            continue
-        hops += 1
-        if hops > _HOPS_MAX:
-            raise BadLink("loops")
-        if onward.startswith("/"):
-            raise BadLink("leaves the tree")
-        pending.extendleft(reversed(onward.split("/")))
-        kind = FOLDER
-    return "/".join(here)
+    return target.split("/")

@@ -157,9 +157,10 @@ def _is_real(top: str, folder: str, known: dict[str, bool]) -> bool:
 def _folders_of(paths: Iterable[str]) -> set[str]:
     folders = {path.rpartition("/")[0] for path in paths} | {""}
     for folder in list(folders):
-        while folder:
-            folder = folder.rpartition("/")[0]
-            folders.add(folder)
+        above = folder
+        while above:
+            above = above.rpartition("/")[0]
+            folders.add(above)
     return folders
 
 

@@ -105,8 +105,8 @@ def _check_collisions(names: list[str], folder: str, ignores_case: bool) -> None
         folded = unicodedata.normalize("NFC", name).casefold() if ignores_case else name
         if folded in seen:
             raise SnapshotInvalid(
-                f"{seen[folded]!r} and {name!r} in {folder or 'the top folder'} are one name on this worker's "
-                "disk, which ignores case. Rename one of them."
+                f"{seen[folded]!r} and {name!r} in {folder or 'the top folder'} are one name on this "
+                "worker's disk, which ignores case. Rename one of them."
             )
         seen[folded] = name
 
@@ -148,8 +148,8 @@ def _check_hooks(path: str, folder: str, places: dict[str, tuple[str, str]]) -> 
         name = place[len(prefix) :]
         if name.lower().endswith(".pth") or _shadows(name, place, kind, places):
             raise SnapshotInvalid(
-                f"{path}/{name} would take the place of what a worker's Python or Celery needs under that name. "
-                "Rename it, or take that folder off the import path."
+                f"{path}/{name} would take the place of what a worker's Python or Celery needs under that "
+                "name. Rename it, or take that folder off the import path."
             )
 
 

@@ -66,14 +66,14 @@ def read_state(top: str, path: str, may_be_secret: bool) -> FileState | None:
             return None
         except OSError as error:
             raise UnreadableFile(
-                f"{full} belongs to the tree and cannot be read: {error.strerror}. Give this user the right to "
-                "read it, or name it in .gitignore or in tool.autocelery.exclude."
+                f"{full} belongs to the tree and cannot be read: {error.strerror}. Give this user the "
+                "right to read it, or name it in .gitignore or in tool.autocelery.exclude."
             ) from error
         if state is not None:
             return state
     raise FileKeepsChanging(
-        f"{full} changed each of the {ATTEMPTS} times it was read: another program is writing to it. Wait until "
-        "it is done, or name the file in .gitignore or in tool.autocelery.exclude."
+        f"{full} changed each of the {ATTEMPTS} times it was read: another program is writing to it. Wait "
+        "until it is done, or name the file in .gitignore or in tool.autocelery.exclude."
     )
 
 
@@ -124,8 +124,8 @@ def _target(top: str, full: str) -> str:
         target.encode()
     except UnicodeEncodeError:
         raise BadFileName(
-            f"The link {full} leads to {os.fsencode(target)!r}, a name that is not UTF-8. Rename what it leads to, "
-            "or name the link in tool.autocelery.exclude."
+            f"The link {full} leads to {os.fsencode(target)!r}, a name that is not UTF-8. Rename what it "
+            "leads to, or name the link in tool.autocelery.exclude."
         ) from None
     if os.path.isabs(target) and (target == top or target.startswith(f"{top}/")):
         return os.path.relpath(target, os.path.dirname(full))

@@ -113,8 +113,8 @@ def _glob(glob: str, key: str, path: str) -> str:
     clean = glob.strip().removeprefix("./").rstrip("/")
     if not clean or clean.startswith(("/", "!", "#")) or ".." in clean.split("/") or "\\" in clean:
         raise ConfigurationError(
-            f"tool.autocelery.{key} in {path} has {glob!r}, which is no glob inside the tree. Write it relative "
-            "to the folder of pyproject.toml, with forward slashes."
+            f"tool.autocelery.{key} in {path} has {glob!r}, which is no glob inside the tree. Write it "
+            "relative to the folder of pyproject.toml, with forward slashes."
         )
     try:
         _compiled((clean,))

@@ -34,13 +34,14 @@ _FORGET_AFTER = 30 * 24 * 3600
 
 @dataclass(slots=True)
 class TopMemory:
-    """What is known of one tree: the listing, each file's state, each folder's node."""
+    """What is known of one tree: the listing, each file's state, each folder's node, links not shipped."""
 
     rules: ShipRules | None = None
     listing: Listing | None = None
     files: dict[str, dict[str, FileState]] = field(default_factory=dict)
     nodes: dict[str, Node | None] = field(default_factory=dict)
     tree: CollectedTree | None = None
+    hidden: frozenset[str] = frozenset()
     unsaved: int = 0
 
 
@@ -123,7 +124,8 @@ class StatMemory:
 
 def _to_json(memory: TopMemory, top: str) -> dict[str, Any]:
     listing, rules = memory.listing, memory.rules
-    assert listing is not None and rules is not None
+    assert listing is not None
+    assert rules is not None
     return {
         "v": _VERSION,
         "top": top,

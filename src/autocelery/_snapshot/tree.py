@@ -16,6 +16,8 @@ LINK = "l"
 
 #: Longest name, in bytes, that the file systems of workers can hold.
 NAME_MAX = 255
+_NO_NAMES = frozenset({"", ".", ".."})
+_WITH_DIGEST = frozenset({FILE, EXECUTABLE, FOLDER})
 #: Longest target of a symbolic link, in bytes.
 TARGET_MAX = 4095
 
@@ -60,9 +62,9 @@ def check_name(name: object) -> str:
     Raises:
         SnapshotInvalid: it is a path, special, too long, or no text.
     """
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+    if not isinstance(name, str) or name in _NO_NAMES or "/" in name or "\0" in name:
         raise SnapshotInvalid(f"The snapshot has an entry that is called {name!r}, which is no file's name.")
-    if len(name.encode()) > NAME_MAX:
+    if len(name) > NAME_MAX // 4 and len(name.encode()) > NAME_MAX:
         raise SnapshotInvalid(f"The snapshot has a name of more than {NAME_MAX} bytes: {name[:40]!r}...")
     return name
 
@@ -76,7 +78,7 @@ def _entry(line: object) -> Entry:
         raise SnapshotInvalid(f"The snapshot's entry {name!r} has the size {size!r}.")
     if kind == LINK:
         return Entry(name, LINK, _no_size(name, size), _target(name, digest))
-    if kind not in (FILE, EXECUTABLE, FOLDER):
+    if kind not in _WITH_DIGEST:
         raise SnapshotInvalid(f"The snapshot's entry {name!r} is of the unknown kind {kind!r}.")
     if not is_digest(digest):
         raise SnapshotInvalid(f"The snapshot's entry {name!r} has no valid digest.")

@@ -97,8 +97,8 @@ def _names(path: str) -> Names:
             )
     except PermissionError:
         raise UnreadableFile(
-            f"The folder {path} belongs to the tree and cannot be read. Give this user the right to read it, or "
-            "name it in .gitignore or in tool.autocelery.exclude."
+            f"The folder {path} belongs to the tree and cannot be read. Give this user the right to read "
+            "it, or name it in .gitignore or in tool.autocelery.exclude."
         ) from None
 
 

@@ -16,5 +16,3 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "autocelery"
 autodoc_typehints = "description"
-# The sections are there before their pages are.
-suppress_warnings = ["toc.empty_glob"]

@@ -1,7 +1,7 @@
-"""Statements over snapshots: who says so, from when until when, and what was revoked.
+r"""Statements over snapshots: who says so, from when until when, and what was revoked.
 
 An envelope is two lines: ``<domain> <key id> <signature in hex>`` and the
-claim as canonical JSON. The signature covers ``<domain>\\0<claim>``, byte for
+claim as canonical JSON. The signature covers ``<domain>\0<claim>``, byte for
 byte as received, and nothing of the claim is parsed before it was checked.
 The domain keeps a statement from passing for a revocation, or for anything
 else that the same key signs.
@@ -184,7 +184,7 @@ def _check_signature(sealed: _Envelope, snapshot: str, trusted: Mapping[str, Pub
     except InvalidSignature:
         raise UntrustedSnapshot(
             f"The signature over snapshot {snapshot[:12]} was not made with key {sealed.key}, though it says "
-            "so: it was altered on its way. Find out who can write to the blob store, then send the call again."
+            "so: it was altered. Find out who can write to the blob store, then send the call anew."
         ) from None
 
 

@@ -1,0 +1,1 @@
+"""The figures of autocelery, measured side by side in one run: ``python -m benchmarks``."""

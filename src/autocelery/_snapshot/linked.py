@@ -19,7 +19,7 @@ _HINT = {
 def withheld_links(
     base: str, files: Mapping[str, Mapping[str, FileState]], withheld: frozenset[str]
 ) -> frozenset[str]:
-    """Return the links that lead to something that is withheld.
+    """Return the links that lead to a file that is withheld, or to a folder of nothing else.
 
     Raises:
         UnsafeSymlink: a link leaves the tree, loops, or leads to what is not shipped.
@@ -32,7 +32,7 @@ def withheld_links(
     ]
     if not links:
         return frozenset()
-    places = _places(files)
+    places, shipped = _places(files), _shipped_folders(files)
     hidden = set()
     for link, target in links:
         try:
@@ -42,21 +42,31 @@ def withheld_links(
                 f"The link {base}/{link} -> {target} {problem}, so it would not work on a worker. "
                 f"{_HINT[str(problem)]}, or name the link in .gitignore or in tool.autocelery.exclude."
             ) from None
-        if end in withheld:
+        if end in withheld or (places[end][0] == FOLDER and end not in shipped):
             hidden.add(link)
     return frozenset(hidden)
 
 
 def _places(files: Mapping[str, Mapping[str, FileState]]) -> dict[str, tuple[str, str]]:
-    """Return (kind, target) of every path that is shipped or withheld."""
+    """Return (kind, target) of every path, withheld ones too."""
     places: dict[str, tuple[str, str]] = {"": (FOLDER, "")}
     for folder, states in files.items():
-        kinds = {name: state for name, state in states.items() if state.kind != SPECIAL}
-        for name, state in kinds.items():
-            places[f"{folder}/{name}" if folder else name] = (state.kind, state.digest)
-        if any(state.kind != SECRET for state in kinds.values()):
-            above = folder
-            while above and above not in places:
-                places[above] = (FOLDER, "")
-                above = above.rpartition("/")[0]
+        for name, state in states.items():
+            if state.kind != SPECIAL:
+                places[f"{folder}/{name}" if folder else name] = (state.kind, state.digest)
+                _add_folders(folder, places)
     return places
+
+
+def _add_folders(folder: str, places: dict[str, tuple[str, str]]) -> None:
+    while folder and folder not in places:
+        places[folder] = (FOLDER, "")
+        folder = folder.rpartition("/")[0]
+
+
+def _shipped_folders(files: Mapping[str, Mapping[str, FileState]]) -> dict[str, tuple[str, str]]:
+    shipped: dict[str, tuple[str, str]] = {"": (FOLDER, "")}
+    for folder, states in files.items():
+        if any(state.kind not in (SPECIAL, SECRET) for state in states.values()):
+            _add_folders(folder, shipped)
+    return shipped

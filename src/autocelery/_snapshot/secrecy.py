@@ -7,10 +7,9 @@ import re
 _NAMES = frozenset(
     {
         ".env", ".envrc", ".git-credentials", ".htpasswd", ".netrc", "_netrc", ".pgpass", ".my.cnf",
-        ".pypirc", ".npmrc", ".dockercfg", ".s3cfg", ".boto", "credentials.json", "credentials.ini", "kubeconfig",
-        "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_rsa",
-        "secrets.json",
-        "secrets.yaml", "secrets.yml", "secrets.toml", ".secrets.toml", "terraform.tfstate",
+        ".pypirc", ".npmrc", ".dockercfg", ".s3cfg", ".boto", "credentials.json", "credentials.ini",
+        "kubeconfig", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_rsa",
+        "secrets.json", "secrets.yaml", "secrets.yml", "secrets.toml", ".secrets.toml", "terraform.tfstate",
     }
 )  # fmt: skip
 _SUFFIXES = (".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfvars")

@@ -8,9 +8,23 @@ add.live.delay(2, 2).get()      # this call runs the working tree as it is now
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from autocelery import errors
 from autocelery._model import Snapshot
-from autocelery._publish.facade import Autocelery
 from autocelery.errors import AutoceleryError
 
+if TYPE_CHECKING:
+    from autocelery._publish.facade import Autocelery
+
 __all__ = ["Autocelery", "AutoceleryError", "Snapshot", "errors"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the facade when it is asked for: a host, or the command line's ``--help``, needs the errors only."""
+    if name != "Autocelery":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from autocelery._publish.facade import Autocelery
+
+    globals()[name] = Autocelery
+    return Autocelery

@@ -56,7 +56,8 @@ def _found(order: Order) -> Celery:
     found: Any = importlib.import_module(str(order.module))
     for name in str(order.attribute).split("."):
         found = getattr(found, name)
-    return found  # type: ignore[no-any-return]
+    app: Celery = found
+    return app
 
 
 def _connect_as_worker(app: Celery, order: Order) -> None:

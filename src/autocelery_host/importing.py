@@ -19,7 +19,7 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autocelery.errors import PackageMismatch, PackageMissing
@@ -37,7 +37,9 @@ def enter(folder: Path, paths: Sequence[str], cwd: str, compiled: Path) -> None:
         compiled: where compiled code is kept, by the digest of its source.
     """
     os.chdir(folder / cwd)
-    sys.path[:] = [str(folder / each) for each in paths] + [each for each in sys.path if _is_third_party(each)]
+    sys.path[:] = [str(folder / each) for each in paths] + [
+        each for each in sys.path if _is_third_party(each)
+    ]
     sys.meta_path[:] = [each for each in sys.meta_path if not _is_editable_finder(each)]
     sys.path_hooks.insert(0, _path_hook(folder, compiled))
     sys.path_importer_cache.clear()
@@ -120,7 +122,9 @@ class _SnapshotLoader(importlib.machinery.SourceFileLoader):
 
 
 def _relocated(code: types.CodeType, path: str) -> types.CodeType:
-    constants = tuple(_relocated(each, path) if isinstance(each, types.CodeType) else each for each in code.co_consts)
+    constants = tuple(
+        _relocated(each, path) if isinstance(each, types.CodeType) else each for each in code.co_consts
+    )
     return code.replace(co_filename=path, co_consts=constants)
 
 
@@ -134,7 +138,7 @@ def _keep(kept: Path, data: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _path_hook(folder: Path, compiled: Path):  # type: ignore[no-untyped-def]
+def _path_hook(folder: Path, compiled: Path) -> Callable[[str], importlib.abc.PathEntryFinder]:
     loader = type("SnapshotLoader", (_SnapshotLoader,), {"compiled": compiled})
     details = [
         (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
@@ -143,10 +147,10 @@ def _path_hook(folder: Path, compiled: Path):  # type: ignore[no-untyped-def]
     make = importlib.machinery.FileFinder.path_hook(*details)
     inside = f"{folder}{os.sep}"
 
-    def hook(path: str) -> importlib.machinery.FileFinder:
+    def hook(path: str) -> importlib.abc.PathEntryFinder:
         if not f"{path}{os.sep}".startswith(inside):
             raise ImportError("not of this snapshot")
-        return make(path)  # type: ignore[no-any-return]
+        return make(path)
 
     return hook
 
@@ -157,6 +161,13 @@ def _site_folders() -> list[str]:
     return list(dict.fromkeys(os.path.realpath(each) for each in found))
 
 
+def _standard_folders() -> list[str]:
+    """Return where the standard library is; in a venv that is the base interpreter's."""
+    pure = sysconfig.get_path("stdlib")
+    binary = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
+    return [pure, binary, os.path.join(pure, "lib-dynload"), os.path.join(binary, "lib-dynload")]
+
+
 def _is_third_party(entry: str) -> bool:
     """Whether a ``sys.path`` entry of the worker is its environment, not somebody's project.
 
@@ -164,8 +175,7 @@ def _is_third_party(entry: str) -> bool:
     on PYTHONPATH, or an editable install of it, is not.
     """
     real = os.path.realpath(entry)
-    standard = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
-    standard.add(os.path.join(os.path.realpath(sysconfig.get_path("platstdlib")), "lib-dynload"))
+    standard = {os.path.realpath(each) for each in _standard_folders()}
     if real in standard or real.endswith(".zip") or real in _site_folders():
         return True
     try:

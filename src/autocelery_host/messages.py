@@ -41,8 +41,8 @@ RETRY_OPTIONS: Final = ("max_retries", "default_retry_delay")
 
 _AS_TASK_V2: Final = tuple(inspect.signature(AMQP.as_task_v2).parameters)[1:]
 
-#: Gives ``(snapshot, key)`` of what a call of the named task runs.
-Aim = Callable[[str], tuple[str, str]]
+#: Gives ``(snapshot, key)`` of what a call of the app's named task runs; ``None``: it is a deployed call.
+Aim = Callable[[Celery, str], tuple[str, str] | None]
 #: What everything sent from here runs; ``None``: calls are deployed calls.
 _aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
 #: The same, for a whole process: a host's.
@@ -52,7 +52,7 @@ _process_aim: Aim | None = None
 def send_everything_as(snapshot: str, key: str) -> None:
     """Make every call that this process sends a live call of ``snapshot``."""
     global _process_aim
-    _process_aim = lambda name: (snapshot, key)  # noqa: E731
+    _process_aim = lambda app, name: (snapshot, key)  # noqa: E731
 
 
 @contextlib.contextmanager
@@ -96,9 +96,10 @@ class LiveMessages(AMQP):
         header = (options.get("headers") or {}).get(HEADER)
         if header is None:
             aim = _aim.get() or _process_aim
-            if aim is None:
+            target = aim(self.app, name) if aim is not None else None
+            if target is None:
                 return super().as_task_v2(name=name, **options)
-            header = header_for(self.app, name, *aim(name))
+            header = header_for(self.app, name, *target)
         whose = (header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):
@@ -117,7 +118,7 @@ def install(app: Celery) -> None:
     """Give ``app`` live messages; a second time changes nothing."""
     existing = app.__dict__.get("amqp")
     if existing is None:
-        app.amqp_cls = _live_kind(symbol_by_name(app.amqp_cls))
+        app.amqp_cls = _live_kind(symbol_by_name(app.amqp_cls))  # type: ignore[no-untyped-call]
     elif not isinstance(existing, LiveMessages):
         existing.__class__ = _live_kind(type(existing))
         existing.task_protocols = {**existing.task_protocols, 2: existing.as_task_v2}

@@ -8,7 +8,7 @@ from typing import Any
 from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.serialization import get_pickled_exception
-from kombu.utils.encoding import safe_repr, safe_str
+from kombu.utils.encoding import safe_repr as _safe_repr
 
 from autocelery.errors import AutoceleryError, CodeNotImportable
 from autocelery_host.order import Order
@@ -25,9 +25,9 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
         exc = exc.exc
     told: dict[str, Any] = {"kind": "error", "type": type(exc).__name__, "repr": _shown(exc), "text": text}
     if isinstance(exc, Retry):
-        told |= {"kind": "retry", "message": safe_str(exc.message), "cause": safe_repr(exc.exc)}
+        told |= {"kind": "retry", "message": str(exc.message), "cause": _text(exc.exc)}
     elif isinstance(exc, Reject):
-        told |= {"kind": "reject", "reason": safe_repr(exc.reason), "requeue": bool(exc.requeue)}
+        told |= {"kind": "reject", "reason": _text(exc.reason), "requeue": bool(exc.requeue)}
     elif isinstance(exc, Ignore):
         told["kind"] = "ignore"
     elif isinstance(exc, SystemExit):
@@ -42,7 +42,11 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
 
 
 def _shown(exc: BaseException) -> str:
-    return safe_repr(get_pickled_exception(exc))
+    return _text(get_pickled_exception(exc))
+
+
+def _text(value: Any) -> str:
+    return str(_safe_repr(value))  # type: ignore[no-untyped-call]
 
 
 def of_failed_import(exc: BaseException, order: Order) -> list[str]:
@@ -50,7 +54,9 @@ def of_failed_import(exc: BaseException, order: Order) -> list[str]:
     for each in _causes(exc):
         if isinstance(each, AutoceleryError):
             return [type(each).__name__, each.message]
-    text = "".join(traceback.format_exception(exc)).replace(f"{order.folder}/tree", order.local_root.rstrip("/"))
+    text = "".join(traceback.format_exception(exc)).replace(
+        f"{order.folder}/tree", order.local_root.rstrip("/")
+    )
     relevant = "\n".join(text.strip().splitlines()[-12:])
     return [
         CodeNotImportable.__name__,

@@ -30,7 +30,7 @@ from autocelery_host.limits import die_with_parent
 
 #: Loaded in every zygote: what each host needs before it sees project code.
 ALWAYS = (
-    "autocelery",
+    "autocelery._publish.facade",
     "celery.app.trace",
     "celery.app.amqp",
     "celery.app.builtins",
@@ -49,7 +49,6 @@ ALWAYS = (
     "kombu.pools",
     "logging.config",
     "multiprocessing.util",
-    "autocelery._celery.live_task",
 )
 
 
@@ -87,7 +86,8 @@ class Zygote:
                     if key.fileobj is self._woken:
                         self._reap()
                     elif not self._obey():
-                        return self._end_hosts()
+                        self._end_hosts()
+                        return
 
     def _obey(self) -> bool:
         try:
@@ -156,7 +156,8 @@ def preload(names: list[str]) -> tuple[list[str], list[str]]:
     Returns:
         The names that were imported, and those that are unsafe.
     """
-    loaded, unsafe = [], []
+    loaded: list[str] = []
+    unsafe: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:

@@ -94,7 +94,9 @@ class _SoftLimitForwarded:
         serving.signal_host(self._host, SOFT_LIMIT_SIGNAL)
 
 
-def _refused(task: Any, exc: AutoceleryError, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
+def _refused(
+    task: Any, exc: AutoceleryError, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]
+) -> Any:
     """Fail the call through Celery's own tracer, so that result, errbacks, chord, signals and log are as ever."""
     if outcome.is_worker_lost(exc):
         return outcome.lost(exc)

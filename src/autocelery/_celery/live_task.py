@@ -7,7 +7,6 @@ from typing import Any
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery._celery import calls
 from autocelery.errors import AutoceleryError
 from autocelery_host import current_snapshot
 from autocelery_host.messages import HEADER, LIVE_TASK
@@ -16,7 +15,7 @@ from autocelery_host.messages import HEADER, LIVE_TASK
 made_here: set[str] = set()
 
 
-class LiveTask(Task):  # type: ignore[misc]
+class LiveTask(Task):
     """Runs a live call in a host of its snapshot, where Celery would run a function.
 
     Celery's worker takes a task's tracer from ``__trace__``. Here that is a
@@ -38,6 +37,8 @@ class LiveTask(Task):  # type: ignore[misc]
         """Celery assigns a tracer in each pool process; the host has its own."""
 
     def _trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any] | None = None) -> Any:
+        from autocelery._celery import calls  # a caller never needs what it brings along
+
         return calls.run(self, uuid, args, kwargs, request or {})
 
     def run(self, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -38,7 +39,9 @@ def traced(told: dict[str, Any]) -> Any:
     if "raised" in told:
         raise _stand_in(told["raised"])
     if "failed" in told:
-        return trace_ok_t(_einfo(_stand_in(told["failed"]), told["failed"]["text"]), _INFO, told["runtime"], None)
+        return trace_ok_t(
+            _einfo(_stand_in(told["failed"]), told["failed"]["text"]), _INFO, told["runtime"], None
+        )
     return trace_ok_t(None, None, told["runtime"], told["result"])
 
 
@@ -55,26 +58,20 @@ def lost(exc: AutoceleryError) -> Any:
 def _einfo(exc: BaseException, text: str) -> ExceptionInfo:
     try:
         raise exc
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - raised a line above, to be described
         einfo = ExceptionInfo()
     einfo.traceback = text
     return einfo
 
 
 def _stand_in(told: dict[str, Any]) -> BaseException:
-    kind = told["kind"]
-    if kind == "retry":
-        return Retry(told["message"], exc=RemoteError(told["cause"]))
-    if kind == "reject":
-        return Reject(told["reason"], requeue=told["requeue"])
-    if kind == "ignore":
-        return Ignore()
-    if kind == "exit":
-        return SystemExit(told["code"])
-    if kind == "interrupt":
-        return KeyboardInterrupt()
-    if kind == "memory":
-        return MemoryError(told["repr"])
-    if kind == "typed":
-        return getattr(autocelery.errors, told["type"], AutoceleryError)(told["message"])  # type: ignore[no-any-return]
-    return RemoteError(told["repr"])
+    makers: dict[str, Callable[[], BaseException]] = {
+        "retry": lambda: Retry(told["message"], exc=RemoteError(told["cause"])),
+        "reject": lambda: Reject(told["reason"], requeue=told["requeue"]),
+        "ignore": Ignore,
+        "exit": lambda: SystemExit(told["code"]),
+        "interrupt": KeyboardInterrupt,
+        "memory": lambda: MemoryError(told["repr"]),
+        "typed": lambda: getattr(autocelery.errors, told["type"], AutoceleryError)(told["message"]),
+    }
+    return makers.get(told["kind"], lambda: RemoteError(told["repr"]))()

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery
 
 from autocelery import _config
 from autocelery._blobs import store_url_for
+from autocelery._blobs.redis import without_password
 from autocelery._hosting.lease import HostPool, ask
 from autocelery._hosting.starting import AgentProcess
 from autocelery._hosting.terms import AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError
-from autocelery_host import current_snapshot
 from autocelery_host.order import WorkerTerms
 
 #: Names the agent's socket to pool processes that are spawned, not forked.
@@ -62,7 +62,6 @@ CONNECTION_SETTINGS = (
 
 _agent: AgentProcess | None = None
 _hosts: HostPool | None = None
-_pool_child = False
 
 
 def hosts() -> HostPool:
@@ -85,7 +84,8 @@ def hosts() -> HostPool:
 
 def is_pool_child() -> bool:
     """Whether this is a child process of a prefork pool."""
-    return _pool_child
+    process = sys.modules.get("billiard.process")
+    return process is not None and getattr(process.current_process(), "_parent_pid", None) == os.getppid()
 
 
 def signal_host(pid: int, number: int) -> None:
@@ -104,43 +104,27 @@ def tell_agent(question: dict[str, Any]) -> dict[str, Any]:
     return ask(os.environ[ADDRESS_VARIABLE], question)
 
 
-def follow_workers_of(app: Celery) -> None:
-    """Start an agent with each worker of ``app`` in this process, and stop it with the worker."""
-
-    def start(sender: Any = None, **_: Any) -> None:
-        if current_snapshot() is None and getattr(sender, "app", None) is app:
-            _start_agent(app, sender)
-
-    def stop(sender: Any = None, **_: Any) -> None:
-        if getattr(sender, "app", None) is app:
-            _stop_agent()
-
-    def in_pool_child(**_: Any) -> None:
-        global _pool_child
-        _pool_child = current_snapshot() is None and "billiard" in sys.modules and _is_prefork_child()
-
-    signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
-    signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")
-    signals.worker_process_init.connect(in_pool_child, weak=False, dispatch_uid="autocelery-pool-child")
+def store_shown(app: Celery) -> str:
+    """Return the address of the blob store without its password, or why there is none."""
+    try:
+        return without_password(store_url_for(app))
+    except AutoceleryError as exc:
+        return exc.message
 
 
-def _is_prefork_child() -> bool:
-    import billiard.process
-
-    return bool(billiard.process.current_process()._parent_pid == os.getppid())
-
-
-def _start_agent(app: Celery, worker: Any) -> None:
+def start_agent(app: Celery, worker: Any) -> None:
+    """Start the agent of ``worker``; the one of an earlier worker in this process ends."""
     global _agent, _hosts
-    _stop_agent()
+    stop_agent()
     _agent = AgentProcess(lambda folder: _terms(app, worker, folder))
     _agent.start()
     os.environ[ADDRESS_VARIABLE] = _agent.address
     _hosts = None
-    atexit.register(_stop_agent)
+    atexit.register(stop_agent)
 
 
-def _stop_agent() -> None:
+def stop_agent() -> None:
+    """End the agent that this process started, if it did."""
     global _agent, _hosts
     if _agent is not None and _agent.is_ours():
         if _hosts is not None:

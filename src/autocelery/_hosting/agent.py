@@ -41,7 +41,9 @@ RELEASE_SECONDS = 1.0
 def main() -> None:
     """Run the agent whose listening socket is file descriptor ``argv[1]`` and whose terms are on standard input."""
     terms: AgentTerms = pickle.load(sys.stdin.buffer)
-    logging.basicConfig(format="[%(asctime)s: %(levelname)s/autocelery-agent] %(message)s", level=logging.INFO)
+    logging.basicConfig(
+        format="[%(asctime)s: %(levelname)s/autocelery-agent] %(message)s", level=logging.INFO
+    )
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -91,7 +93,9 @@ class Agent:
                 pid, host = self._start_host(connection, snapshot, key)
             except AutoceleryError as exc:
                 _log_refusal(snapshot, exc)
-                return frames.send(connection, json.dumps({"error": [type(exc).__name__, exc.message]}).encode())
+                return frames.send(
+                    connection, json.dumps({"error": [type(exc).__name__, exc.message]}).encode()
+                )
             except Exception as exc:
                 logger.exception("Snapshot %s: the agent failed", snapshot[:12])
                 message = f"The agent could not prepare snapshot {snapshot[:12]}: {type(exc).__name__}: {exc}"
@@ -119,7 +123,9 @@ class Agent:
         self._zygotes.learn(told["ready"])
         return pid, ours
 
-    def _first_word(self, connection: socket.socket, host: socket.socket, snapshot: str, pid: int) -> dict[str, Any]:
+    def _first_word(
+        self, connection: socket.socket, host: socket.socket, snapshot: str, pid: int
+    ) -> dict[str, Any]:
         """Wait until the host has imported its app, for as long as somebody wants it."""
         poll = select.poll()
         poll.register(connection, select.POLLIN)

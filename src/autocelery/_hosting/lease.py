@@ -150,10 +150,10 @@ class HostPool:
         except BaseException:
             agent.close()
             raise
-        answer = json.loads(payload) if payload else {"error": None}
+        answer: dict[str, Any] = json.loads(payload) if payload else {}
         if not fds:
             agent.close()
-            raise _error(answer["error"]) if answer.get("error") else _agent_gone("it closed the connection")
+            raise _error(answer["error"]) if "error" in answer else _agent_gone("it closed the connection")
         return Lease(snapshot, answer["pid"], agent, socket.socket(fileno=fds[0]))
 
 
@@ -193,12 +193,13 @@ def ask(address: str, question: dict[str, Any], patience: float = AGENT_PATIENCE
             raise _agent_gone(str(exc)) from exc
     if answer is None:
         raise _agent_gone("it closed the connection")
-    return json.loads(answer)  # type: ignore[no-any-return]
+    told: dict[str, Any] = json.loads(answer)
+    return told
 
 
 def _error(told: list[str]) -> AutoceleryError:
-    kind = getattr(autocelery.errors, told[0], AutoceleryError)
-    return kind(told[1])  # type: ignore[no-any-return]
+    kind: type[AutoceleryError] = getattr(autocelery.errors, told[0], AutoceleryError)
+    return kind(told[1])
 
 
 def _agent_gone(reason: str) -> AgentUnavailable:

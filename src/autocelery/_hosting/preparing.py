@@ -122,7 +122,9 @@ class Preparer:
     def _verified(self, snapshot: str, key: str, fetcher: Fetcher) -> Statement:
         """Check signature, expiry and revocation; the store's word where it answers, else what is kept here."""
         name, revoked = f"{snapshot}.{key}.sig", f"{snapshot}.revoked"
-        kept = {each: path.read_bytes() for each in (name, revoked) if (path := self._statements / each).exists()}
+        kept = {
+            each: path.read_bytes() for each in (name, revoked) if (path := self._statements / each).exists()
+        }
         try:
             entries = {**kept, **fetcher.named([name, revoked])}
             if name not in entries:
@@ -154,7 +156,11 @@ class Preparer:
         for level in trees.walk([root.tree for root in described.roots], fetcher.nodes):
             nodes |= level.nodes
             blobs |= fetcher.files(level.blobs)
-        values = fetcher.files({described.values: 2**30}, exact=False)[described.values] if described.values else None
+        values = (
+            fetcher.files({described.values: 2**30}, exact=False)[described.values]
+            if described.values
+            else None
+        )
         folder = layout.lay_out(
             described,
             snapshot,

@@ -39,7 +39,14 @@ class ZygoteProcess:
         self._ready = threading.Event()
         self._control, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-P", "-m", "autocelery_host.zygote", str(theirs.fileno()), str(os.getpid())]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "autocelery_host.zygote",
+                str(theirs.fileno()),
+                str(os.getpid()),
+            ]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/"
             )

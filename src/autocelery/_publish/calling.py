@@ -28,18 +28,25 @@ class LiveCall:
 
     def __init__(self, task: Task, source: Source) -> None:
         self._task = task
-        self._source = source
+        self.source = source
 
     @property
     def name(self) -> str:
         """The task's own name."""
         return str(self._task.name)
 
+    def pinned(self) -> LiveCall:
+        """Return the same call with the snapshot of now, however often it is sent."""
+        snapshot = self.source(self._task)
+        return LiveCall(self._task, lambda _: snapshot)
+
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a live call with these arguments; `apply_async` without options."""
         return self.apply_async(args, kwargs)
 
-    def apply_async(self, args: Iterable[Any] | None = None, kwargs: Any = None, **options: Any) -> AsyncResult:
+    def apply_async(
+        self, args: Iterable[Any] | None = None, kwargs: Any = None, **options: Any
+    ) -> AsyncResult:
         """Send a live call; ``options`` are those of Celery's ``Task.apply_async``.
 
         Raises:
@@ -96,12 +103,10 @@ class LiveCall:
 
     def _inline(self, plain: Signature) -> Signature:
         inner = self._task.app.tasks[plain["task"]]
-        snapshot = self._source(self._task)
-        live = LiveCall(inner, lambda _: snapshot)
-        return live.signature(plain.args, plain.kwargs, immutable=True)
+        return LiveCall(inner, self.pinned().source).signature(plain.args, plain.kwargs, immutable=True)
 
     def _header(self) -> dict[str, Any]:
-        snapshot = self._source(self._task)
+        snapshot = self.source(self._task)
         return header_for(self._task.app, self.name, snapshot.id, snapshot.key, self._task)
 
     def __repr__(self) -> str:
@@ -111,7 +116,9 @@ class LiveCall:
 def task_from(app: Celery, function: Callable[..., Any], options: dict[str, Any]) -> Task:
     """Return a task of ``function`` that is in no registry: the next one of the same name does not meet it."""
     module = getattr(function, "__module__", None) or "__main__"
-    name = options.pop("name", None) or f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
+    name = (
+        options.pop("name", None) or f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
+    )
     members = {
         "app": app,
         "name": name,
@@ -123,6 +130,11 @@ def task_from(app: Celery, function: Callable[..., Any], options: dict[str, Any]
         **options,
     }
     return type(getattr(function, "__name__", "live"), (app.Task,), members)()
+
+
+def is_in_main(task: Task) -> bool:
+    """Whether ``task`` was defined in ``__main__``, which no host can import."""
+    return type(task).__module__ in ("__main__", "__mp_main__")
 
 
 def broker_gone(app: Celery, exc: BaseException) -> BrokerUnavailable:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.app.task import Task
 from celery.result import AsyncResult
 
-from autocelery._celery import live_task, serving
+from autocelery._celery import following, live_task
 from autocelery._model import Snapshot
-from autocelery._publish import mapping, values
-from autocelery._publish.calling import LiveCall, task_from
-from autocelery._publish.shipping import Shipper
+from autocelery._publish.calling import LiveCall, is_in_main, task_from
 from autocelery.errors import AppNotFound, NotShippable, SnapshotNotFound
 from autocelery_host import current_snapshot, messages
+
+if TYPE_CHECKING:
+    from autocelery._publish.mapping import Waited
+    from autocelery._publish.shipping import Shipper
 
 
 class Autocelery:
@@ -35,7 +38,7 @@ class Autocelery:
 
     def __init__(self, app: Celery, top: str | Path | None = None) -> None:
         self.app = app
-        self._shipper = Shipper(app, Path(top).resolve() if top is not None else None)
+        self._top = Path(top).resolve() if top is not None else None
         app.autocelery = self
         messages.install(app)
         _add_attributes()
@@ -43,7 +46,14 @@ class Autocelery:
             live_task.add_to(app)
         else:
             app.on_after_finalize.connect(lambda **_: live_task.add_to(app), weak=False)
-        serving.follow_workers_of(app)
+        following.follow_workers_of(app)
+
+    @cached_property
+    def shipper(self) -> Shipper:
+        """What makes and sends snapshots; a worker never needs it."""
+        from autocelery._publish.shipping import Shipper
+
+        return Shipper(self.app, self._top)
 
     def snapshot(self) -> Snapshot:
         """Return the working tree as it is now, shipped: pin it once, use it many times.
@@ -55,7 +65,7 @@ class Autocelery:
             StoreError: the blob store does not take it.
         """
         here = current_snapshot()
-        return Snapshot(*here) if here is not None else self._shipper.ship()
+        return Snapshot(*here) if here is not None else self.shipper.ship()
 
     def live(self, function: Any = None, /, **options: Any) -> Any:
         """Make calls live.
@@ -73,17 +83,17 @@ class Autocelery:
             NotShippable: the function refers to what cannot be pickled.
         """
         if function is None:
-            return self._sending(self._source)
+            return self._sending(self.source)
         if isinstance(function, Snapshot):
             return self._sending(lambda task: function)
         if isinstance(function, Task):
-            return LiveCall(function, self._source)
+            return LiveCall(function, self.source)
         task = task_from(self.app, function, dict(options))
         return LiveCall(task, self._with_value)
 
     def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
         """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or its whole id."""
-        pinned = snapshot if isinstance(snapshot, Snapshot) else self._found(snapshot)
+        pinned = snapshot if isinstance(snapshot, Snapshot) else self.found(snapshot)
         return LiveCall(task, lambda _: pinned)
 
     def map(self, function: Any, items: Iterable[Any], **options: Any) -> Iterator[Any]:
@@ -100,26 +110,33 @@ class Autocelery:
         Raises:
             Exception: what the function raised, at its item's place.
         """
-        return mapping.mapped(self, function, items, **options)
+        from autocelery._publish.mapping import mapped
 
-    def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> mapping.Waited:
+        return mapped(self, function, items, **options)
+
+    def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
         """Wait until all ``results`` are there and count them, failures with their errors.
 
         Args:
             results: what calls returned.
             timeout: seconds to wait for all of them.
         """
-        return mapping.waited(results, timeout)
+        from autocelery._publish.mapping import waited
+
+        return waited(results, timeout)
 
     def _sending(self, source: Callable[[Any], Snapshot]) -> AbstractContextManager[None]:
-        def aim(name: str) -> tuple[str, str]:
-            snapshot = source(self.app._tasks.get(name))
+        def aim(app: Celery, name: str) -> tuple[str, str] | None:
+            if app is not self.app:
+                return None
+            snapshot = source(app._tasks.get(name))
             return snapshot.id, snapshot.key
 
         return messages.sending_as(aim)
 
-    def _source(self, task: Task | None) -> Snapshot:
-        if task is not None and values.is_in_main(task) and current_snapshot() is None:
+    def source(self, task: Task | None) -> Snapshot:
+        """Return the snapshot that a live call of ``task`` sent now runs."""
+        if task is not None and is_in_main(task) and current_snapshot() is None:
             return self._with_value(task)
         return self.snapshot()
 
@@ -129,18 +146,38 @@ class Autocelery:
                 f"{task.name} is in no module, and a live task has no key to sign it with. Move the function into "
                 "a module of the tree, or send the call from outside."
             )
-        return self._shipper.ship(values.packed_tasks(self.app, {task.name: task}))
+        from autocelery._publish.values import packed_tasks
 
-    def _found(self, snapshot: str) -> Snapshot:
-        names = self._shipper.store.names(".sig")
-        found = [name.split(".") for name in names if name.startswith(snapshot)]
+        return self.shipper.ship(packed_tasks(self.app, {task.name: task}))
+
+    def found(self, prefix: str) -> Snapshot:
+        """Return the one snapshot in the store that begins with ``prefix``.
+
+        Raises:
+            SnapshotNotFound: there is none, or more than one.
+        """
+        names = self.shipper.store.names(".sig")
+        found = [name.split(".") for name in names if name.startswith(prefix)]
         if len({each[0] for each in found}) != 1:
             known = "several" if found else "no"
             raise SnapshotNotFound(
-                f"{known} snapshot in {self._shipper.store.url} begins with {snapshot!r}. "
+                f"{known} snapshot in {self.shipper.store.url} begins with {prefix!r}. "
                 "`autocelery snapshots list` shows them; give more digits, or take a new one with auto.snapshot()."
             )
         return Snapshot(found[0][0], found[0][1])
+
+
+def every_app_live() -> AbstractContextManager[None]:
+    """Return a context in which the calls of every app that has autocelery are live."""
+
+    def aim(app: Celery, name: str) -> tuple[str, str] | None:
+        auto: Autocelery | None = getattr(app, "autocelery", None)
+        if auto is None:
+            return None
+        snapshot = auto.source(app._tasks.get(name))
+        return snapshot.id, snapshot.key
+
+    return messages.sending_as(aim)
 
 
 def of(task: Task) -> Autocelery:
@@ -160,7 +197,5 @@ def of(task: Task) -> Autocelery:
 def _add_attributes() -> None:
     """Give every task ``.live`` and ``.using()``; a class that has its own keeps it."""
     if "live" not in vars(Task):
-        Task.live = property(lambda task: LiveCall(task, of(task)._source))
+        Task.live = property(lambda task: LiveCall(task, of(task).source))
         Task.using = lambda task, snapshot: of(task).using(task, snapshot)
-
-

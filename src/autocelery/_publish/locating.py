@@ -82,7 +82,9 @@ def _is_foreign(module: ModuleType) -> bool:
 
 
 def _is_library(file: str) -> bool:
-    return file.startswith((os.path.dirname(os.__file__) + os.sep, str(Path(__file__).parent.parent) + os.sep))
+    return file.startswith(
+        (os.path.dirname(os.__file__) + os.sep, str(Path(__file__).parent.parent) + os.sep)
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,7 +6,7 @@ import itertools
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,20 +57,21 @@ def mapped(
     progress: bool | None = None,
 ) -> Iterator[Any]:
     """Yield the results of ``function`` over ``items``, in order; see `Autocelery.map`."""
-    total = len(items) if hasattr(items, "__len__") else None
+    total = len(items) if isinstance(items, Sized) else None
     size = chunk or max(1, -(-(total or 1) // MOST_CALLS))
     inner = function.run if isinstance(function, Task) else function
     call = auto.live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
-    batches = iter(lambda source=iter(items): list(itertools.islice(source, size)), [])
-    first = next(batches, None)
-    if first is None:
-        return
-    snapshot = call._source(call._task)
-    pinned = type(call)(call._task, lambda _: snapshot)
-    yield from _with_progress(_results(pinned, itertools.chain([first], batches), window, timeout), total, progress)
+    pinned = call.pinned()
+    yield from _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
 
 
-def _over(function: Any) -> Any:
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    source = iter(items)
+    while batch := list(itertools.islice(source, size)):
+        yield batch
+
+
+def _over(function: Any) -> Callable[[list[Any]], list[Any]]:
     def run_each(batch: list[Any]) -> list[Any]:
         return [function(item) for item in batch]
 
@@ -116,7 +117,10 @@ def waited(results: Iterable[AsyncResult], timeout: float | None) -> Waited:
     for result in results:
         try:
             with allow_join_result():
-                result.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()), propagate=False)
+                result.get(
+                    timeout=None if deadline is None else max(0.0, deadline - time.monotonic()),
+                    propagate=False,
+                )
         except ResultTimeout:
             pending += 1
             continue

@@ -140,7 +140,9 @@ def _is_used(entry: Path) -> bool:
             continue
         places = [str(getattr(module, "__file__", None) or "")]
         places += [f"{each}/__init__.py" for each in getattr(module, "__path__", None) or ()]
-        if any(place.startswith(f"{entry}/{name}.") or place == f"{entry}/{name}/__init__.py" for place in places):
+        if any(
+            place.startswith(f"{entry}/{name}.") or place == f"{entry}/{name}/__init__.py" for place in places
+        ):
             return True
     return False
 

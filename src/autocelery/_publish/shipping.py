@@ -23,7 +23,8 @@ from autocelery._signing import keys, statement
 from autocelery._snapshot import manifest as manifests
 from autocelery._snapshot import tree as trees
 from autocelery._snapshot.canonical import digest_of
-from autocelery._snapshot.collect import CollectedTree, collect
+from autocelery._snapshot.collect import collect
+from autocelery._snapshot.collected import CollectedTree
 from autocelery._snapshot.rules import ShipRules
 from autocelery._snapshot.stat_memory import StatMemory
 from autocelery.errors import EmptyTree, FileKeepsChanging
@@ -129,12 +130,12 @@ class Shipper:
             roots = roots_of(self.top)
             found = tuple(self._collect_root(root.top, values) for root in roots.roots)
             digest = digest_of(values) if values is not None else None
-            signature = (roots, found, digest)
-            if self._latest is not None and _same(self._latest[0], signature):
+            made_of = (roots, tuple(tree.digest for tree in found), digest)
+            if self._latest is not None and self._latest[0] == made_of:
                 return self._latest[1]
             described = self._described(roots, found, digest)
             collected = Collected(described, manifests.snapshot_id(described), found, values)
-            self._latest = (signature, collected)
+            self._latest = (made_of, collected)
             return collected
 
     def lacking(self, collected: Collected) -> list[str]:
@@ -159,7 +160,9 @@ class Shipper:
             if values is None:
                 raise
             nothing = trees.encode([])
-            return CollectedTree(digest_of(nothing), 0, 0, {digest_of(nothing): nothing}, {}, frozenset(), frozenset())
+            return CollectedTree(
+                digest_of(nothing), 0, 0, {digest_of(nothing): nothing}, {}, frozenset(), frozenset()
+            )
 
     def _described(self, roots: Roots, found: tuple[CollectedTree, ...], values: str | None) -> Manifest:
         imports = frozenset().union(*(tree.imports for tree in found))
@@ -201,6 +204,10 @@ class Shipper:
         self._signed[collected.id] = now + days * 86_400 / 2
         return {f"{collected.id}.{key.id}.sig": envelope}
 
+    def key_id(self) -> str:
+        """Return the id of the key that this user signs with, made on first use."""
+        return self._key().id
+
     def _key(self) -> keys.SigningKey:
         return keys.own_key(_config.home())
 
@@ -218,12 +225,6 @@ class Shipper:
         """Return what workers ask for, by snapshot."""
         asked = self.store.get([f"{each}.need" for each in snapshots])
         return {name.removesuffix(".need"): content for name, content in asked.items()}
-
-
-def _same(before: object, now: tuple[Roots, tuple[CollectedTree, ...], str | None]) -> bool:
-    roots, found, values = before  # type: ignore[misc]
-    same_trees = len(found) == len(now[1]) and all(a.digest == b.digest for a, b in zip(found, now[1], strict=True))
-    return bool(roots == now[0] and same_trees and values == now[2])
 
 
 def _children(collected: Collected, name: str) -> list[str]:

@@ -12,6 +12,7 @@ import cloudpickle
 from celery import Celery
 from celery.app.task import Task
 
+from autocelery._publish.calling import is_in_main
 from autocelery.errors import NotShippable
 
 #: Options of ``@app.task`` that a task of ``__main__`` keeps on its way.
@@ -44,18 +45,15 @@ _TASK_OPTIONS = (
 )
 
 
-def is_in_main(task: Task) -> bool:
-    """Whether ``task`` was defined in ``__main__``, which no host can import."""
-    return type(task).__module__ in ("__main__", "__mp_main__")
-
-
 def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
     """Return the blob with ``tasks``, and with the tasks of ``__main__`` that they mention.
 
     Raises:
         NotShippable: something that a task refers to cannot be pickled.
     """
-    waiting, packed, sources = dict(tasks), {}, {}
+    waiting = dict(tasks)
+    packed: dict[str, bytes] = {}
+    sources: dict[str, str] = {}
     while waiting:
         name, task = waiting.popitem()
         function, options = _function_of(task), _options_of(task)
@@ -66,7 +64,7 @@ def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
     return pickle.dumps({"tasks": packed, "sources": sources}, protocol=5)
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(cloudpickle.Pickler):
     def __init__(self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task]) -> None:
         super().__init__(file, protocol=5)
         self._app = app
@@ -103,14 +101,16 @@ def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> b
 
 
 def _function_of(task: Task) -> Callable[..., Any]:
-    run = getattr(type(task), "__wrapped__", None)
-    return run if run is not None else type(task).run
+    function: Callable[..., Any] = getattr(type(task), "__wrapped__", None) or type(task).run
+    return function
 
 
 def _options_of(task: Task) -> dict[str, Any]:
     kind = type(task)
     options = {name: vars(kind)[name] for name in _TASK_OPTIONS if name in vars(kind)}
-    options |= {name: value for name in _TASK_OPTIONS if (value := getattr(task, name, None)) and name not in options}
+    options |= {
+        name: value for name in _TASK_OPTIONS if (value := getattr(task, name, None)) and name not in options
+    }
     options["bind"] = not isinstance(vars(kind).get("run"), staticmethod)
     return {name: value for name, value in options.items() if value is not None}
 

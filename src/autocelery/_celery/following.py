@@ -1,0 +1,28 @@
+"""An agent for each worker of an app: started and stopped by Celery's own signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from autocelery_host import current_snapshot
+
+
+def follow_workers_of(app: Celery) -> None:
+    """Start an agent with each worker of ``app`` in this process, and stop it with the worker."""
+
+    def start(sender: Any = None, **_: Any) -> None:
+        if current_snapshot() is None and getattr(sender, "app", None) is app:
+            from autocelery._celery import control, serving  # noqa: F401 - control registers its commands
+
+            serving.start_agent(app, sender)
+
+    def stop(sender: Any = None, **_: Any) -> None:
+        if current_snapshot() is None and getattr(sender, "app", None) is app:
+            from autocelery._celery import serving
+
+            serving.stop_agent()
+
+    signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
+    signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")

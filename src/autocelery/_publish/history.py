@@ -1,0 +1,176 @@
+"""Snapshots that were sent: which are in the store, what is in them, and their end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autocelery import _config
+from autocelery._blobs import unpack
+from autocelery._model import Manifest, Statement
+from autocelery._signing import keys, statement
+from autocelery._snapshot import manifest as manifests
+from autocelery._snapshot import tree, trees
+from autocelery._snapshot.cache import BlobCache
+from autocelery._snapshot.layout import lay_out
+from autocelery.errors import ConfigurationError, SnapshotIncomplete, SnapshotNotFound, SnapshotRefused
+
+if TYPE_CHECKING:
+    from autocelery._publish.facade import Autocelery
+
+#: Largest single file that is unpacked, in bytes.
+LARGEST = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A snapshot in the store; times are seconds since the epoch, 0 where the key is not trusted here."""
+
+    id: str
+    key: str
+    issued: int
+    expires: int
+    local_root: str
+    trusted: bool
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs between two snapshots; ``kind`` is ``added``, ``removed`` or ``changed``."""
+
+    kind: str
+    path: str
+
+
+def snapshots(auto: Autocelery) -> list[SnapshotRecord]:
+    """Return the snapshots in the app's store, the latest first."""
+    store = auto.shipper.store
+    signed = [name.split(".")[:2] for name in store.names(".sig")]
+    revoked = {name.split(".")[0] for name in store.names(".revoked")}
+    envelopes = store.get([f"{snapshot}.{key}.sig" for snapshot, key in signed])
+    trusted = keys.trusted_keys(_config.home())
+    found = []
+    for snapshot, key in signed:
+        said = _verified(envelopes.get(f"{snapshot}.{key}.sig", b""), snapshot, trusted)
+        times = (said.issued, said.expires, said.local_root) if said else (0, 0, "")
+        found.append(SnapshotRecord(snapshot, key, *times, said is not None, snapshot in revoked))
+    return sorted(found, key=lambda each: (-each.issued, each.id))
+
+
+def resolve(auto: Autocelery, prefix: str) -> str:
+    """Return the id of the one snapshot in the store that begins with ``prefix``.
+
+    Raises:
+        SnapshotNotFound: there is none, or more than one.
+    """
+    return auto.found(prefix).id
+
+
+def manifest(auto: Autocelery, snapshot: str) -> Manifest:
+    """Return the manifest of a snapshot in the store.
+
+    Raises:
+        SnapshotNotFound: it is not there any more.
+    """
+    raw = _fetch(auto, [snapshot]).get(snapshot)
+    if raw is None:
+        raise SnapshotNotFound(
+            f"The snapshot {snapshot[:12]} is not in {auto.shipper.store.url} any more. Send it again from its tree."
+        )
+    return manifests.decode(raw)
+
+
+def paths(auto: Autocelery, snapshot: str) -> dict[str, tuple[str, str, int]]:
+    """Return ``(kind, digest, size in bytes)`` of every file and link of a snapshot, by its path in the layout."""
+    return {
+        path: (entry.kind, entry.digest, entry.size)
+        for root in manifest(auto, snapshot).roots
+        for path, entry in _walk(auto, root.name, root.tree)
+    }
+
+
+def diff(auto: Autocelery, before: str, after: str) -> list[Change]:
+    """Return what changed from one snapshot to another, sorted by path."""
+    old, new = paths(auto, before), paths(auto, after)
+    changes = [Change("removed", path) for path in old.keys() - new.keys()]
+    changes += [Change("added", path) for path in new.keys() - old.keys()]
+    changes += [Change("changed", path) for path in old.keys() & new.keys() if old[path][:2] != new[path][:2]]
+    return sorted(changes, key=lambda each: each.path)
+
+
+def checkout(auto: Autocelery, snapshot: str, folder: Path) -> Path:
+    """Lay a snapshot out as ``folder``, which must not exist yet; its files are read-only.
+
+    Raises:
+        ConfigurationError: there is something at ``folder``.
+        SnapshotIncomplete: the store lacks some of its files.
+    """
+    if folder.exists():
+        raise ConfigurationError(f"{folder} exists already. Name a folder that does not.")
+    described = manifest(auto, snapshot)
+    cache = BlobCache(_config.home().client / "blobs", 0)
+    nodes: dict[str, bytes] = {}
+    files: dict[str, Path] = {}
+    for level in trees.walk([root.tree for root in described.roots], lambda names: _fetch(auto, names)):
+        nodes |= level.nodes
+        files |= _files(auto, level.blobs, cache)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    laid = lay_out(described, snapshot, node=nodes.__getitem__, blob=files.__getitem__, folder=folder.parent)
+    laid.rename(folder)
+    return folder
+
+
+def revoke(auto: Autocelery, snapshot: str) -> int:
+    """Revoke a snapshot: in the store, and at every worker that answers; returns how many said that they did."""
+    key = keys.own_key(_config.home())
+    envelope = statement.revoke(key, snapshot, time.time())
+    auto.shipper.store.put({f"{snapshot}.revoked": envelope})
+    arguments = {"snapshot": snapshot, "envelope": envelope.hex()}
+    replies = (
+        auto.app.control.broadcast("autocelery_revoke", arguments=arguments, reply=True, timeout=1.0) or []
+    )
+    return sum(bool(told.get("revoked")) for reply in replies for told in reply.values())
+
+
+def _verified(envelope: bytes, snapshot: str, trusted: Mapping[str, keys.PublicKey]) -> Statement | None:
+    try:
+        return statement.verify(envelope, snapshot, trusted, time.time())
+    except SnapshotRefused:
+        return None
+
+
+def _fetch(auto: Autocelery, names: Collection[str]) -> dict[str, bytes]:
+    stored = auto.shipper.store.get(names)
+    return {name: unpack(packed, None, LARGEST) for name, packed in stored.items()}
+
+
+def _walk(auto: Autocelery, prefix: str, digest: str) -> Iterator[tuple[str, tree.Entry]]:
+    nodes: dict[str, bytes] = {}
+    for level in trees.walk(digest, lambda names: _fetch(auto, names)):
+        nodes |= level.nodes
+    waiting = [(prefix, digest)]
+    while waiting:
+        folder, node = waiting.pop()
+        for entry in tree.decode(nodes[node]):
+            path = f"{folder}/{entry.name}"
+            if entry.kind == tree.FOLDER:
+                waiting.append((path, entry.digest))
+            else:
+                yield path, entry
+
+
+def _files(auto: Autocelery, sizes: Mapping[str, int], cache: BlobCache) -> dict[str, Path]:
+    stored = auto.shipper.store.get(list(sizes))
+    lacking = sizes.keys() - stored.keys()
+    if lacking:
+        raise SnapshotIncomplete(
+            f"{len(lacking)} files of the snapshot are not in {auto.shipper.store.url} any more. "
+            "Send a call from its tree again, or check out another snapshot."
+        )
+    return {
+        name: cache.add(name, unpack(packed, sizes[name], sizes[name])) for name, packed in stored.items()
+    }

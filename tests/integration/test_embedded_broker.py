@@ -180,7 +180,9 @@ def test_read_only_folders_below_the_guarded_one_go_too(tmp_path: Path) -> None:
 
 
 def test_what_a_guarded_process_started_ends_with_it(tmp_path: Path) -> None:
-    starts = "import signal, subprocess as s; open('pid', 'w').write(str(s.Popen(['sleep', '60']).pid) + '\\n')"
+    starts = (
+        "import signal, subprocess as s; open('pid', 'w').write(str(s.Popen(['sleep', '60']).pid) + '\\n')"
+    )
     process = GuardedProcess([sys.executable, "-c", f"{starts}; signal.pause()"], None)
     process.start(cwd=tmp_path)
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))

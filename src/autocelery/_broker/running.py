@@ -75,7 +75,7 @@ class LocalBroker:
     Example:
         >>> with LocalBroker("filesystem") as broker:
         ...     broker.broker_url
-        'filesystem://'
+        'filesystem://localhost/'
     """
 
     def __init__(self, choice: Choice = "auto") -> None:
@@ -182,7 +182,7 @@ def _folders(folder: Path) -> EmbeddedBroker:
         (folder / name).mkdir()
     return EmbeddedBroker(
         "filesystem",
-        broker_url="filesystem://",
+        broker_url="filesystem://localhost/",  # without a host, kombu warns at each connection
         result_backend=f"file://{folder / 'results'}",
         store_url=str(folder / "autocelery-blobs"),
         folder=folder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import pickle
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,67 +22,101 @@ from autocelery.errors import AgentUnavailable
 from autocelery_host import frames
 from autocelery_host.order import Order
 
+logger = logging.getLogger(__name__)
+
 #: Seconds within which a zygote imports its preload list, and forks.
 START_PATIENCE = 60.0
 FORK_PATIENCE = 20.0
 
 
+class HostProcess:
+    """A host as its agent sees it: its pid, and how it ended once it has. Its zygote owns the process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        #: As `os.waitpid` gives it; ``None`` also where nobody could tell, since its zygote died.
+        self.status: int | None = None
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._then: Callable[[], None] | None = None
+
+    def when_ended(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once it has ended, at once if it has."""
+        with self._lock:
+            self._then = then
+        if self.ended.is_set():
+            then()
+
+    def note_end(self, status: int | None) -> None:
+        """End what its tasks left behind, now that it is gone itself."""
+        end_group(self.pid)
+        self.status = status
+        self.ended.set()
+        with self._lock:
+            then = self._then
+        if then is not None:
+            then()
+
+    def kill(self) -> None:
+        """End it with its whole process group; one that has ended already is left alone."""
+        if not self.ended.is_set() and not end_group(self.pid):
+            with contextlib.suppress(ProcessLookupError):  # it was forked, and leads no group yet
+                os.kill(self.pid, signal.SIGKILL)
+
+
 class ZygoteProcess:
     """One zygote. Owns its process, its control socket and the thread that reads it."""
 
-    def __init__(self, preload: list[str], on_exit: Callable[[int], None]) -> None:
-        self.hosts: set[int] = set()
+    def __init__(self, preload: list[str]) -> None:
+        self.hosts: dict[int, HostProcess] = {}
         self.loaded: frozenset[str] = frozenset()
         self.unsafe: frozenset[str] = frozenset()
         self.alive = True
-        self._on_exit = on_exit
         self._lock = threading.Lock()
-        self._answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._answers: SimpleQueue[HostProcess | None] = SimpleQueue()
         self._ready = threading.Event()
         self._control, theirs = socket.socketpair()
+        fd = str(theirs.fileno())
+        command = [sys.executable, "-P", "-m", "autocelery_host.zygote", fd, str(os.getpid())]
         with theirs:
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                "autocelery_host.zygote",
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/"
             )
         self.pid = self._process.pid
-        frames.send(self._control, pickle.dumps({"preload": preload}))
+        with contextlib.suppress(OSError):  # it died already; the reader notes it
+            frames.send(self._control, pickle.dumps({"preload": preload}))
         threading.Thread(target=self._read, name="zygote-reader", daemon=True).start()
 
     def wait_ready(self) -> None:
         """Wait until the preload list is imported.
 
         Raises:
-            AgentUnavailable: it died, or took too long.
+            AgentUnavailable: it died, or took too long and was killed.
         """
-        if not self._ready.wait(START_PATIENCE) or not self.alive:
+        if not self._ready.wait(START_PATIENCE):
+            self.kill()
+        if not self.alive:
             raise AgentUnavailable(
                 "The zygote that forks hosts did not start. The worker's log has its error; "
                 f"`{sys.executable} -c 'import celery, autocelery'` should work on the worker."
             )
 
-    def fork(self, order: Order, sock: socket.socket) -> int:
-        """Fork a host for ``order`` that talks over ``sock``; returns its pid.
+    def fork(self, order: Order, sock: socket.socket) -> HostProcess:
+        """Fork a host for ``order`` that talks over ``sock``.
 
         Raises:
-            AgentUnavailable: the zygote died.
+            AgentUnavailable: the zygote died, or does not answer and was killed.
         """
         with self._lock:
             try:
                 frames.send(self._control, pickle.dumps({"fork": order}), (sock.fileno(),))
-                answer = self._answers.get(timeout=FORK_PATIENCE)
+                host = self._answers.get(timeout=FORK_PATIENCE)
             except (OSError, Empty):
-                answer = {}
-        if "pid" not in answer:
+                host = None
+        if host is None:
+            self.kill()  # an answer that came later would be taken for the next fork's
             raise AgentUnavailable("The zygote died while it forked a host. Send the call again.")
-        return int(answer["pid"])
+        return host
 
     def retire(self) -> None:
         """End once the last host has ended."""
@@ -89,7 +125,7 @@ class ZygoteProcess:
 
     def kill(self) -> None:
         """End at once, with every host."""
-        self._control.close()
+        self.alive = False
         self._process.kill()
         self._process.wait()
 
@@ -100,16 +136,18 @@ class ZygoteProcess:
                 self.unsafe = frozenset(message["unsafe"])
                 self._ready.set()
             elif "pid" in message:
-                self.hosts.add(message["pid"])
-                self._answers.put(message)
-            elif "exit" in message:
-                self.hosts.discard(message["exit"])
-                self._on_exit(message["exit"])
+                host = self.hosts[message["pid"]] = HostProcess(message["pid"])
+                self._answers.put(host)
+            elif message.get("exit") in self.hosts:
+                self.hosts.pop(message["exit"]).note_end(message["status"])
         self.alive = False
         self._ready.set()
-        self._answers.put({})
-        for pid in list(self.hosts):
-            end_group(pid)
+        self._answers.put(None)
+        for host in list(self.hosts.values()):
+            host.kill()
+            host.note_end(None)
+        self.hosts.clear()
+        self._control.close()
         self._process.wait()
 
     def _next(self) -> dict[str, Any] | None:
@@ -121,25 +159,44 @@ class ZygoteProcess:
 
 
 class Zygotes:
-    """The zygote that serves now, and the list of what the next one preloads."""
+    """The zygote that serves now, and the list of what the next one preloads.
 
-    def __init__(self, memory: Path, on_exit: Callable[[int], None]) -> None:
+    Owns one thread that starts every zygote: the kernel ties a process to the
+    life of the thread, not of the process, that started it (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
+
+    def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._on_exit = on_exit
         self._lock = threading.Lock()
         self._unsafe: set[str] = set()
         self._wanted = self._remembered()
         self._renewing = False
-        self._serving = ZygoteProcess(self._wanted, on_exit)
+        self._spawner = ThreadPoolExecutor(1, "zygote-spawner")
+        self._serving = self._spawned(self._wanted)
 
     def ready(self) -> ZygoteProcess:
-        """Return the zygote that serves, started anew if it died."""
+        """Return the zygote that serves, started anew if it died.
+
+        Raises:
+            AgentUnavailable: it does not start.
+        """
         with self._lock:
             if not self._serving.alive:
-                self._serving = ZygoteProcess(self._wanted, self._on_exit)
+                if not self._serving.loaded:  # it died of what it preloaded, perhaps: do without
+                    self._wanted = []
+                self._serving = self._spawned(self._wanted)
             serving = self._serving
         serving.wait_ready()
         return serving
+
+    def fork(self, order: Order, sock: socket.socket) -> HostProcess:
+        """Fork a host for ``order`` that talks over ``sock``.
+
+        Raises:
+            AgentUnavailable: the zygote died meanwhile, or does not start.
+        """
+        return self.ready().fork(order, sock)
 
     def learn(self, modules: list[str]) -> None:
         """Remember what a host had to import itself; a better zygote is made beside the one that serves."""
@@ -147,36 +204,46 @@ class Zygotes:
             new = [each for each in modules if each not in self._wanted and each not in self._unsafe]
             if not new or self._renewing:
                 return
-            self._wanted += new
             self._renewing = True
-        threading.Thread(target=self._renew, name="zygote-renewal", daemon=True).start()
+        threading.Thread(target=self._renew, args=(new,), name="zygote-renewal", daemon=True).start()
 
     def kill(self) -> None:
         """End the zygote that serves, with its hosts."""
         self._serving.kill()
 
-    def _renew(self) -> None:
-        better = ZygoteProcess(self._wanted, self._on_exit)
-        with contextlib.suppress(AgentUnavailable):
-            better.wait_ready()
-            if better.unsafe:
-                self._unsafe |= better.unsafe
-                self._wanted = [each for each in self._wanted if each not in better.unsafe]
-                better.kill()
-                better = ZygoteProcess(self._wanted, self._on_exit)
-                better.wait_ready()
+    def _spawned(self, preload: list[str]) -> ZygoteProcess:
+        return self._spawner.submit(ZygoteProcess, list(preload)).result()
+
+    def _renew(self, new: list[str]) -> None:
+        try:
+            better, wanted = self._better([*self._wanted, *new])
             with self._lock:
-                old, self._serving = self._serving, better
+                old, self._serving, self._wanted = self._serving, better, wanted
             old.retire()
             self._remember()
-        self._renewing = False
+        except (AgentUnavailable, OSError) as exc:
+            self._unsafe.update(new)
+            logger.warning("Not preloaded, each host imports it itself: %s (%s)", ", ".join(new[:5]), exc)
+        finally:
+            self._renewing = False
+
+    def _better(self, wanted: list[str]) -> tuple[ZygoteProcess, list[str]]:
+        better = self._spawned(wanted)
+        better.wait_ready()
+        if better.unsafe:
+            self._unsafe |= better.unsafe
+            wanted = [each for each in wanted if each not in better.unsafe]
+            better.kill()
+            better = self._spawned(wanted)
+            better.wait_ready()
+        return better, wanted
 
     def _remembered(self) -> list[str]:
         try:
             names = json.loads(self._memory.read_text())
         except (OSError, ValueError):
             return []
-        return [each for each in names if isinstance(each, str)]
+        return [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
 
     def _remember(self) -> None:
         scratch = self._memory.with_suffix(f".{os.getpid()}")
@@ -185,7 +252,10 @@ class Zygotes:
             scratch.replace(self._memory)
 
 
-def end_group(pid: int) -> None:
-    """Kill the process group that ``pid`` leads: a host, and what its tasks started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def end_group(pid: int) -> bool:
+    """Kill the process group that ``pid`` leads: a host, and what its tasks started; false where there is none."""
+    try:
         os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

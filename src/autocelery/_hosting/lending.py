@@ -1,0 +1,207 @@
+"""Hosts for whoever asks: started, handed over, and ended with the lease on them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from autocelery._hosting.preparing import Preparer
+from autocelery._hosting.terms import AgentTerms
+from autocelery._hosting.tidying import Tidier
+from autocelery._hosting.zygotes import HostProcess, Zygotes
+from autocelery.errors import AgentUnavailable, AutoceleryError, CodeNotImportable, HostLost
+from autocelery_host import frames
+from autocelery_host.order import Order
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a host which was given back has to end by itself.
+RELEASE_SECONDS = 1.0
+#: How often a host that was killed while it imported is started again: nothing of the call has run by then.
+ATTEMPTS = 5
+#: Seconds between two looks for revocations of what is on lease.
+REVOCATION_INTERVAL = 5.0
+#: Seconds within which the end of a host that closed its socket is known.
+_END_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A host on lease: of which snapshot, and to whom."""
+
+    snapshot: str
+    host: HostProcess
+    holder: socket.socket
+
+
+class _Killed(Exception):
+    """A host was killed before it was ready; another may do."""
+
+
+class Lender:
+    """Owns the preparer, the zygotes, every host that is on lease, and two threads: tidier and warden.
+
+    Raises:
+        OSError: the worker's cache folder cannot be used.
+    """
+
+    def __init__(self, terms: AgentTerms) -> None:
+        self._preparer = Preparer(terms)
+        self._zygotes = Zygotes(self._preparer.folder / "preload.json")
+        self._tidier = Tidier(self._preparer)
+        self._lent: dict[int, Lent] = {}
+        threading.Thread(target=self._watch_revocations, name="warden", daemon=True).start()
+
+    def lend(self, holder: socket.socket, snapshot: str, key: str) -> None:
+        """Hand a host of ``snapshot`` over to ``holder``, and end it when that connection ends.
+
+        Raises:
+            AutoceleryError: the snapshot is refused, or cannot be run; typed, with the reason.
+        """
+        try:
+            with self._preparer.using(snapshot):
+                order = self._preparer.order(snapshot, key)
+                host, sock = self._started(holder, order)
+                try:
+                    self._lent[host.pid] = Lent(snapshot, host, holder)
+                    with sock:
+                        told = {"pid": host.pid, "expires": order.expires}
+                        frames.send(holder, json.dumps(told).encode(), (sock.fileno(),))
+                    host.when_ended(lambda: _hang_up(holder))
+                    _hold(holder, host)
+                finally:
+                    self._lent.pop(host.pid, None)
+                    host.kill()
+        finally:
+            self._tidier.wake()
+
+    def status(self) -> dict[str, Any]:
+        """Return the pids of the zygote and of the hosts that are on lease, with their snapshots."""
+        zygote = self._zygotes.ready()
+        return {
+            "zygote": zygote.pid,
+            "hosts": {str(each.host.pid): each.snapshot for each in list(self._lent.values())},
+            "preloaded": len(zygote.loaded),
+        }
+
+    def revoke(self, snapshot: str, envelope: bytes) -> dict[str, Any]:
+        """Keep a revocation, if a trusted key made it, and end the hosts of its snapshot."""
+        if not self._preparer.revoke(snapshot, envelope):
+            return {"revoked": False, "hosts": 0}
+        return {"revoked": True, "hosts": self._end_hosts_of({snapshot})}
+
+    def kill(self) -> None:
+        """End every host and the zygote."""
+        for each in list(self._lent.values()):
+            each.host.kill()
+        self._zygotes.kill()
+
+    def _end_hosts_of(self, snapshots: set[str]) -> int:
+        doomed = [each.host for each in list(self._lent.values()) if each.snapshot in snapshots]
+        for host in doomed:
+            host.kill()
+        return len(doomed)
+
+    def _watch_revocations(self) -> None:
+        """A warm host asks nobody before its next call, so that what the store says is looked up for it."""
+        while True:
+            time.sleep(REVOCATION_INTERVAL)
+            try:
+                self._end_hosts_of(
+                    self._preparer.revoked({each.snapshot for each in list(self._lent.values())})
+                )
+            except (AutoceleryError, OSError) as exc:
+                logger.debug("Revocations could not be looked up: %s", exc)
+
+    def _started(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
+        """Return a host that has imported its app, and the socket it is reached by."""
+        killed: Exception = _Killed()
+        for _ in range(ATTEMPTS):
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    host = self._zygotes.fork(order, theirs)
+                self._await_ready(holder, ours, host, order.snapshot)
+            except (_Killed, AgentUnavailable) as exc:
+                ours.close()
+                killed = exc
+            except BaseException:
+                ours.close()
+                raise
+            else:
+                return host, ours
+        if isinstance(killed, AgentUnavailable):
+            raise killed
+        raise HostLost(
+            f"The host process of snapshot {order.snapshot[:12]} was killed {ATTEMPTS} times while it imported the "
+            "app: most likely the worker's machine or container has too little memory for it."
+        )
+
+    def _await_ready(
+        self, holder: socket.socket, sock: socket.socket, host: HostProcess, snapshot: str
+    ) -> None:
+        try:
+            told = _first_word(holder, sock, snapshot)
+            if told is None:
+                raise _died(host, snapshot)
+        except BaseException:
+            host.kill()
+            raise
+        if "failed" in told:
+            kind = getattr(sys.modules["autocelery.errors"], told["failed"][0], AutoceleryError)
+            raise kind(told["failed"][1])
+        self._zygotes.learn(told["ready"])
+
+
+def _first_word(holder: socket.socket, sock: socket.socket, snapshot: str) -> dict[str, Any] | None:
+    """Wait until the host has imported its app, for as long as somebody wants it; ``None`` where it died."""
+    poll = select.poll()
+    poll.register(holder, select.POLLIN)
+    poll.register(sock, select.POLLIN)
+    if any(fd == holder.fileno() for fd, _ in poll.poll()):
+        raise HostLost(f"Whoever asked for snapshot {snapshot[:12]} is gone.")
+    try:
+        payload = frames.receive(sock)
+    except (OSError, frames.FrameTooLarge):
+        return None
+    told: dict[str, Any] | None = json.loads(payload) if payload is not None else None
+    return told
+
+
+def _died(host: HostProcess, snapshot: str) -> Exception:
+    """Return why a host that said nothing ended: killed from outside, or by the code that it imported."""
+    host.ended.wait(_END_PATIENCE)
+    status = host.status
+    if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+        return _Killed()
+    code = os.waitstatus_to_exitcode(status)
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+    return CodeNotImportable(
+        f"Importing the snapshot {snapshot[:12]} ended its process {how}: a crash in native code, or os._exit. "
+        "Import the app where you call from to see it, mend it, and send the call again."
+    )
+
+
+def _hold(holder: socket.socket, host: HostProcess) -> None:
+    """Wait for the lease's end; a host that was given back may end by itself first."""
+    payload = None
+    with contextlib.suppress(OSError, frames.FrameTooLarge):
+        payload = frames.receive(holder)
+    if payload:
+        host.ended.wait(RELEASE_SECONDS)
+
+
+def _hang_up(holder: socket.socket) -> None:
+    """Tell the holder that its host is gone, even where a process that a task left behind keeps its socket open."""
+    with contextlib.suppress(OSError):
+        holder.shutdown(socket.SHUT_RDWR)

@@ -32,16 +32,17 @@ class Found:
     app: Any
 
 
-def find_app(name: str | None) -> Any:
+def find_app(name: str | None, leaving_out: Path | None = None) -> Any:
     """Return the Celery app of that name, or the one that is evidently meant.
 
     Args:
         name: what followed ``-A``; ``None`` to look around in the current folder.
+        leaving_out: a file that is not imported while looking around.
 
     Raises:
         AppNotFound: there is none, there are several, or its module does not import.
     """
-    return _named(name) if name else _around()
+    return _named(name) if name else _around(leaving_out)
 
 
 def _named(name: str) -> Any:
@@ -67,11 +68,14 @@ def _named(name: str) -> Any:
     return inside
 
 
-def _around() -> Any:
+def _around(leaving_out: Path | None) -> Any:
     """Return the one app that the current folder has."""
     found: dict[int, Found] = {}
     failures: list[str] = []
+    passed_over = leaving_out.stem if leaving_out and leaving_out.absolute().parent == Path.cwd() else None
     for module in dict.fromkeys(_likely_modules(Path.cwd())):
+        if module == passed_over:
+            continue
         try:
             app = _in_module(importlib.import_module(module), module)
         except ModuleNotFoundError as error:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from autocelery.errors import AppNotFound
+
+if TYPE_CHECKING:
+    from autocelery import Autocelery
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +25,59 @@ class Shell:
     broker: str | None = None
     debug: bool = False
 
-    def find_app(self) -> Any:
+    def find_app(self, leaving_out: Path | None = None) -> Any:
         """Return the Celery app that is meant, as Celery's own command would set it up.
+
+        Args:
+            leaving_out: a file that is not imported in search of it.
 
         Raises:
             AppNotFound: there is none, or it is not clear which.
         """
         from autocelery._cli.finding import find_app
 
+        self._prepare()
+        return find_app(self.app, leaving_out)
+
+    def auto(self) -> Autocelery:
+        """Return the Autocelery of the app; an app without one gets it here, for the caller's side.
+
+        Raises:
+            AppNotFound: there is no app, or it is not clear which.
+        """
+        return _with_autocelery(self.find_app())
+
+    def auto_for_script(self, script: Path) -> Autocelery | None:
+        """Return the Autocelery of the app named with ``-A``; ``None`` where the script decides.
+
+        An app that is found without ``-A`` gets its Autocelery, in case the script uses it.
+
+        Raises:
+            AppNotFound: ``-A`` names none.
+        """
+        if self.app:
+            return self.auto()
+        try:
+            _with_autocelery(self.find_app(leaving_out=script))
+        except AppNotFound as error:
+            logger.debug("no app but the script's own: %s", error)
+        return None
+
+    def _prepare(self) -> None:
         if self.broker:
             os.environ["CELERY_BROKER_URL"] = self.broker  # what `celery -b` does
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)  # as Celery does while it imports the app; lazy imports need it later
-        return find_app(self.app)
+
+
+def patience_with(app: Any) -> float:
+    """Return the seconds that workers get to say that they are there: some transports poll once a second."""
+    with app.connection_for_write() as connection:
+        return 1.0 if connection.transport.implements.asynchronous else 4.0
+
+
+def _with_autocelery(app: Any) -> Autocelery:
+    from autocelery import Autocelery
+
+    return getattr(app, "autocelery", None) or Autocelery(app)

@@ -70,9 +70,16 @@ def top_for(app: Celery) -> Path:
     """Return the top of the working tree that ``app`` belongs to."""
     found = module_of(app)
     if found is not None and getattr(found[0], "__file__", None):
-        return top_of(Path(str(found[0].__file__)).parent)
+        return top_of(_import_folder(found[0]))
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     return top_of(Path(script).absolute().parent if script else Path.cwd())
+
+
+def _import_folder(module: ModuleType) -> Path:
+    """Return the folder that ``module``'s first package is imported from, never a folder inside a package."""
+    file = Path(str(module.__file__))
+    levels = module.__name__.count(".") + (file.stem == "__init__")
+    return file.parents[levels]
 
 
 def _is_foreign(module: ModuleType) -> bool:

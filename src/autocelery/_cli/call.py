@@ -1,0 +1,141 @@
+"""``autocelery call``: ship the working tree, run one task, print its result."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from autocelery._cli import printing
+from autocelery._cli.shell import Shell, patience_with
+from autocelery.errors import AutoceleryError
+
+
+@click.command(
+    epilog='Example: autocelery -A proj call proj.tasks.add 2 2 note="by hand"',
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option("--timeout", type=float, help="Seconds to wait for the result; default: as long as it takes.")
+@click.option("--using", metavar="SNAPSHOT", help="Run this snapshot's code, not the working tree's.")
+@click.option("--queue", help="Send it to this queue.")
+@click.option("--detach", is_flag=True, help="Do not wait: print the call's id.")
+@click.option("--no-check", is_flag=True, help="Send it without asking first whether a worker would take it.")
+@click.option("--json", "as_json", is_flag=True, help="Print id, snapshot, state and result as JSON.")
+@click.argument("task")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def call(shell: Shell, /, task: str, arguments: tuple[str, ...], **options: Any) -> int:
+    """Run TASK with ARGUMENTS on a worker, with the code in front of you, and print its result.
+
+    An argument is JSON where it parses as that, else text; name=value is a keyword argument.
+    The options come before TASK.
+    """
+    asked = Options(**options)
+    sent, snapshot = _send(shell, task, arguments, asked)
+    if asked.detach:
+        printing.as_json({"id": sent.id, "snapshot": snapshot}) if asked.as_json else printing.result(sent.id)
+        return 0
+    began = time.monotonic()
+    value = _waited(sent, task, asked.timeout)
+    if asked.as_json:
+        _print_json(sent, snapshot, value, time.monotonic() - began)
+    elif sent.successful():
+        printing.result(_written(value))
+    return 0 if sent.successful() else _failed(sent, task, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of ``call``."""
+
+    timeout: float | None
+    using: str | None
+    queue: str | None
+    detach: bool
+    no_check: bool
+    as_json: bool
+
+
+def _send(shell: Shell, task: str, arguments: tuple[str, ...], asked: Options) -> tuple[Any, str]:
+    """Send the call, once it is known that it can run; return its result to be, and its snapshot."""
+    from autocelery._publish import inspecting, naming
+
+    auto = shell.auto()
+    found = naming.task_named(auto.app, task)
+    if not asked.detach:
+        naming.require_backend(auto.app)
+    if not asked.no_check:
+        inspecting.require_worker(auto.app, patience_with(auto.app))
+    snapshot = auto.found(asked.using) if asked.using else auto.source(found)
+    positional, named = parse(arguments)
+    options = {"queue": asked.queue} if asked.queue else {}
+    return found.using(snapshot).apply_async(positional, named, **options), snapshot.id
+
+
+def parse(arguments: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional and the keyword arguments that a shell's words stand for.
+
+    >>> parse(("2", "two", "[1]", "by=3"))
+    ([2, 'two', [1]], {'by': 3})
+    """
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for word in arguments:
+        name, equals, text = word.partition("=")
+        if equals and name.isidentifier():
+            named[name] = _value(text)
+        else:
+            positional.append(_value(word))
+    return positional, named
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word, parse_constant=_refuse)
+    except ValueError:
+        return word
+
+
+def _refuse(constant: str) -> Any:
+    """NaN and Infinity are words, not JSON."""
+    raise ValueError(constant)
+
+
+def _waited(sent: Any, task: str, timeout: float | None) -> Any:
+    from celery.exceptions import TimeoutError as ResultTimeout
+
+    try:
+        return sent.get(timeout=timeout, propagate=False)
+    except ResultTimeout:
+        raise AutoceleryError(
+            f"{task} has given no result in {timeout:g} s. It may be waiting for a free worker, or still run, as "
+            f"{sent.id}. Get its result later with: celery result {sent.id}"
+        ) from None
+    except KeyboardInterrupt:
+        printing.note(f"The call goes on as {sent.id}. To end it: celery control terminate TERM {sent.id}")
+        raise
+
+
+def _failed(sent: Any, task: str, error: object) -> int:
+    if isinstance(error, AutoceleryError):
+        raise error
+    if sent.traceback:
+        printing.note(str(sent.traceback).rstrip())
+    printing.error(f"{task} ended as {sent.state}: {type(error).__name__}: {error}")
+    return 1
+
+
+def _written(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _print_json(sent: Any, snapshot: str, value: object, seconds: float) -> None:
+    outcome = {"result": value} if sent.successful() else {"error": f"{type(value).__name__}: {value}"}
+    told = {"id": sent.id, "snapshot": snapshot, "state": sent.state, "seconds": round(seconds, 3)}
+    printing.as_json({**told, **outcome})

@@ -1,0 +1,45 @@
+"""``autocelery run``: a local script, every task that it sends live."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import click
+
+from autocelery._cli import printing
+from autocelery._cli.shell import Shell
+from autocelery.errors import AutoceleryError
+
+
+@click.command(
+    epilog="Example: autocelery -A proj run rescore.py --since yesterday",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("script", type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def run(shell: Shell, script: Path, arguments: tuple[str, ...]) -> int:
+    """Run SCRIPT as Python would; every task that it sends runs the code in front of you.
+
+    What follows SCRIPT is given to it. Its exit code is this command's.
+    """
+    auto = shell.auto_for_script(script)
+    from autocelery._publish.running import run_script
+
+    try:
+        run_script(auto, script, arguments)
+    except AutoceleryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a script may raise anything; it is shown as Python shows it
+        printing.note(_shown(error, script))
+        return 1
+    return 0
+
+
+def _shown(error: Exception, script: Path) -> str:
+    """Return the traceback from the script's own first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()

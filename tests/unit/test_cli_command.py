@@ -1,0 +1,89 @@
+"""The command line as a whole: help, exit codes, and what goes to stdout and to stderr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from autocelery._cli import root
+from autocelery._cli.root import autocelery
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    """Every command below ``group`` with the words that call it."""
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        found.append(((*path, name), command))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "words", [pytest.param(words, id=" ".join(words)) for words, _ in commands(autocelery)]
+)
+def test_the_help_of_every_command_has_an_example(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root.run([*words, "--help"]) == root.DONE
+    shown = capsys.readouterr().out
+    assert "Example: autocelery" in shown
+    assert " ".join(words) in shown
+
+
+def test_the_help_imports_no_command() -> None:
+    script = (
+        "import sys\nfrom autocelery._cli.root import run\nrun(['--help'])\n"
+        "print([n for n in sys.modules if n.startswith(('rich', 'autocelery._cli.keys'))])"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.rstrip().endswith("[]")
+
+
+def test_wrong_usage_exits_with_2_and_says_where_the_global_options_belong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert root.run(["keys", "list", "-A", "proj"]) == root.WRONG_USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "-A comes before the command" in shown.err
+    assert root.run(["no-such-command"]) == root.WRONG_USAGE
+
+
+def test_a_failure_exits_with_1_and_one_readable_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], autocelery_home: Path
+) -> None:
+    assert root.run(["keys", "trust", "nonsense"]) == root.FAILED
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("Error: ")
+    assert "Traceback" not in shown.err
+    assert root.run(["--debug", "keys", "trust", "nonsense"]) == root.FAILED
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_key_made_here_can_be_exported_and_trusted_there(
+    capsys: pytest.CaptureFixture[str], autocelery_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert root.run(["keys", "create"]) == root.DONE
+    made = capsys.readouterr().out.strip()
+    assert root.run(["keys", "create", "--json"]) == root.DONE
+    assert json.loads(capsys.readouterr().out)["created"] is False
+    assert root.run(["keys", "export", "--comment", "anna"]) == root.DONE
+    text = capsys.readouterr().out.strip()
+
+    monkeypatch.setenv("AUTOCELERY_HOME", str(tmp_path / "there"))
+    assert root.run(["keys", "trust", text]) == root.DONE
+    assert capsys.readouterr().out.strip() == made
+    assert root.run(["keys", "list", "--json"]) == root.DONE
+    listed = json.loads(capsys.readouterr().out)
+    assert [(key["id"], key["comment"], key["key"]) for key in listed] == [(made, "anna", text)]
+    assert root.run(["keys", "list"]) == root.DONE
+    assert made in capsys.readouterr().out

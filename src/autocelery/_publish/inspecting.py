@@ -113,8 +113,8 @@ def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
     except StoreError as exc:
         lacking = []
         problems.append(Problem("error", exc.message, "Start the blob store, or set AUTOCELERY_STORE."))
+    key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
     found = workers(auto.app, timeout)
-    key = shipper.key_id()
     problems += _of_workers(found, collected, key) + _of_tree(collected)
     sizes = _sizes(collected)
     return Plan(

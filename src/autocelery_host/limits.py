@@ -29,6 +29,12 @@ def die_with_parent(parent: int) -> None:
             os._exit(0)
 
 
+def outlive_parent() -> None:
+    """Take back the wish of `die_with_parent`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 0)
+
+
 class SoftLimit:
     """Raises ``SoftTimeLimitExceeded`` in the task that runs, and only there.
 

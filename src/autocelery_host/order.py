@@ -42,4 +42,5 @@ class Order:
     packages: tuple[tuple[str, str, str, str | None], ...]
     values: str | None
     compiled: str
+    expires: int
     terms: WorkerTerms

@@ -26,7 +26,7 @@ import threading
 import warnings
 
 from autocelery_host import frames, host
-from autocelery_host.limits import die_with_parent
+from autocelery_host.limits import die_with_parent, outlive_parent
 
 #: Loaded in every zygote: what each host needs before it sees project code.
 ALWAYS = (
@@ -99,6 +99,7 @@ class Zygote:
         order = pickle.loads(payload)
         if "preload" in order:
             loaded, unsafe = preload([*ALWAYS, *order["preload"]])
+            outlive_parent()  # from here on the socket's end tells, and no host's group is left behind
             self._tell({"ready": loaded, "unsafe": unsafe})
         elif "fork" in order:
             self._fork(order["fork"], fds[0])
@@ -122,7 +123,9 @@ class Zygote:
             for end in (self._control, self._woken, self._wake):
                 end.close()
             die_with_parent(parent)
-            status = host.serve(socket.socket(fileno=sock_fd), order)
+            sock = socket.socket(fileno=sock_fd)
+            sock.set_inheritable(False)  # what a task starts must not keep it open
+            status = host.serve(sock, order)
         finally:
             os._exit(status)
 
@@ -138,8 +141,11 @@ class Zygote:
 
     def _end_hosts(self) -> None:
         for pid in self._hosts:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it leads no group yet
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _tell(self, message: dict[str, object]) -> None:
         with contextlib.suppress(OSError):

@@ -107,6 +107,8 @@ class Agent:
         except AutoceleryError as exc:
             logger.warning("Snapshot %s was not run: %s: %s", snapshot[:12], type(exc).__name__, exc.message)
             refusal = exc
+        except ConnectionError:
+            return  # whoever asked is gone
         except OSError as exc:
             logger.error("Snapshot %s could not be prepared: %s", snapshot[:12], exc)
             refusal = self._typed(exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from autocelery._blobs import BlobStore
 from autocelery._blobs.packing import unpack
 from autocelery._snapshot.cache import BlobCache
-from autocelery.errors import SnapshotIncomplete, StoreUnavailable
+from autocelery.errors import SnapshotIncomplete, SnapshotInvalid, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Fetcher:
         self._store = store
         self._cache = cache
         self._no_store = no_store
+        #: Digests that must stay in the cache until the snapshot is laid out.
+        self.pins: set[str] = set()
 
     def named(self, names: Collection[str]) -> Mapping[str, bytes]:
         """Return the named entries (statements, revocations) that the store has.
@@ -60,15 +63,23 @@ class Fetcher:
         Raises:
             SnapshotIncomplete: some are nowhere, and nobody sent them again in time.
         """
+        self.pins.update(sizes)
         found = {digest: path for digest in sizes if (path := self._cache.get(digest))}
         lacking = [digest for digest in sizes if digest not in found]
         if not lacking:
             return found
         for digest, stored in self.healed(lacking).items():
-            size = sizes[digest]
-            raw = unpack(stored, size if exact else None, size)
-            found[digest] = self._cache.add(digest, raw)
+            found[digest] = self._kept(digest, stored, sizes[digest], exact)
         return found
+
+    def _kept(self, digest: str, stored: bytes, size: int, exact: bool) -> Path:
+        try:
+            return self._cache.add(digest, unpack(stored, size if exact else None, size))
+        except SnapshotInvalid:
+            with contextlib.suppress(StoreError):  # so that whoever ships it again finds it missing
+                if self._store is not None:
+                    self._store.discard([digest])
+            raise
 
     def healed(self, names: Collection[str]) -> dict[str, bytes]:
         """Return entries that must be in the store, asking the caller for those that are not.
@@ -86,6 +97,7 @@ class Fetcher:
         request = f"{self._snapshot}.need"
         while lacking := sorted(set(names) - found.keys()):
             if time.monotonic() > deadline:
+                self._store.discard([request])
                 raise self._incomplete(lacking)
             self._store.put({request: json.dumps(lacking).encode()})
             time.sleep(HEALING_INTERVAL)

@@ -16,34 +16,51 @@ import os
 import select
 import socket
 import threading
+import time
 from collections import OrderedDict
 from typing import Any
 
 import autocelery.errors
+from autocelery._hosting.groups import end_group
 from autocelery.errors import AgentUnavailable, AutoceleryError, HostLost
 from autocelery_host import frames
 
 #: How long an agent that is not there, since it died and is being replaced, is waited for, in seconds.
 AGENT_PATIENCE = 20.0
+#: How many agents are asked, one after the other, before a call is given up.
+AGENT_ATTEMPTS = 5
+#: Seconds within which the answer of a host that has ended is read.
+LAST_WORDS = 1.0
 
 
 class Lease:
-    """One host of one snapshot, for one caller at a time. Owns two sockets: to the agent, and to the host."""
+    """One host of one snapshot, for one caller at a time. Owns two sockets: to the agent, and to the host.
 
-    def __init__(self, snapshot: str, pid: int, agent: socket.socket, host: socket.socket) -> None:
+    Args:
+        snapshot: its id.
+        pid: the host's.
+        expires: when the snapshot's signature does, in seconds since the epoch.
+        agent: the connection whose end is the end of the lease.
+        host: where calls go.
+    """
+
+    def __init__(
+        self, snapshot: str, pid: int, expires: int, agent: socket.socket, host: socket.socket
+    ) -> None:
         self.snapshot = snapshot
         self.pid = pid
+        self.spent = False
+        self._expires = expires
         self._agent = agent
         self._host = host
-        self.spent = False
+        self._has_served = False
+        self._poll = select.poll()
+        for each in (agent, host):
+            self._poll.register(each, select.POLLIN)
 
     def fresh(self) -> bool:
-        """Whether the host still waits for calls; one that said goodbye or died does not."""
-        if self.spent:
-            return False
-        poll = select.poll()
-        poll.register(self._host, select.POLLIN)
-        return not poll.poll(0)
+        """Whether the host still waits for calls; one that said goodbye, died or may no longer run does not."""
+        return not (self.spent or self._poll.poll(0) or time.time() > self._expires)
 
     def call(self, payload: bytes) -> dict[str, Any] | None:
         """Run one call and return its outcome; ``None`` where the host had ended before it began.
@@ -54,24 +71,38 @@ class Lease:
         try:
             frames.send(self._host, payload)
         except OSError:
-            self.spent = True  # a whole call that was not sent was not begun
-            return None
+            self.spent = True
+            if self._has_served:
+                return None  # a whole call that was not sent was not begun
+            raise self._lost() from None  # no other host of this snapshot would live longer
         answer = self._answer()
         if answer is None:
             self.spent = True
-            raise HostLost(
-                f"The host process {self.pid} that ran this call of snapshot {self.snapshot[:12]} died before it "
-                "answered: killed, out of memory, or a crash in native code. The worker's log may tell which."
-            )
+            raise self._lost()
+        self._has_served = True
         outcome: dict[str, Any] = json.loads(answer)
         self.spent = bool(outcome.get("last") or outcome.get("bye"))
         return None if outcome.get("bye") else outcome
 
     def _answer(self) -> bytes | None:
+        """Return the host's answer, ``None`` once host or agent is gone.
+
+        The agent hangs up when the host ends. That tells also where a process
+        which a task left behind keeps the host's socket open.
+        """
         try:
+            if not any(fd == self._host.fileno() for fd, _ in self._poll.poll()):
+                self._host.settimeout(LAST_WORDS)
             return frames.receive(self._host)
         except (OSError, frames.FrameTooLarge):
             return None
+
+    def _lost(self) -> HostLost:
+        end_group(self.pid)  # should the agent have died with it, what the task started is left
+        return HostLost(
+            f"The host process {self.pid} that ran this call of snapshot {self.snapshot[:12]} died before it "
+            "answered: killed, out of memory, or a crash in native code. The worker's log may tell which."
+        )
 
     def close(self, release: bool = True) -> None:
         """Give the host back, to be ended; ``release=False`` where it must die at once."""
@@ -140,21 +171,45 @@ class HostPool:
             self._owner, self._idle, self._lock = os.getpid(), OrderedDict(), threading.Lock()
 
     def _lease(self, snapshot: str, key: str) -> Lease:
-        agent = connect(self._address)
-        try:
-            frames.send(agent, json.dumps({"op": "lease", "snapshot": snapshot, "key": key}).encode())
-            payload, fds = frames.receive_with_fds(agent)
-        except OSError as exc:
-            agent.close()
-            raise _agent_gone(f"{exc}") from exc
-        except BaseException:
-            agent.close()
-            raise
-        answer: dict[str, Any] = json.loads(payload) if payload else {}
-        if not fds:
-            agent.close()
-            raise _error(answer["error"]) if "error" in answer else _agent_gone("it closed the connection")
-        return Lease(snapshot, answer["pid"], agent, socket.socket(fileno=fds[0]))
+        """Ask the agent, and the next one where it dies meanwhile: nothing of the call has run by then."""
+        for attempt in range(AGENT_ATTEMPTS):
+            with contextlib.ExitStack() as undo:
+                agent = undo.enter_context(connect(self._address))
+                try:
+                    lease = _agreed(agent, snapshot, key)
+                except _AgentDied as exc:
+                    if attempt + 1 == AGENT_ATTEMPTS:
+                        raise _agent_gone(str(exc)) from exc
+                    continue
+                undo.pop_all()
+                return lease
+        raise _agent_gone("it died")
+
+
+class _AgentDied(Exception):
+    """The agent ended before it answered."""
+
+
+def _agreed(agent: socket.socket, snapshot: str, key: str) -> Lease:
+    try:
+        agent.settimeout(AGENT_PATIENCE)
+        frames.send(agent, json.dumps({"op": "lease", "snapshot": snapshot, "key": key}).encode())
+        if frames.receive(agent) is None:
+            raise _AgentDied("it ended before it accepted")
+        agent.settimeout(None)  # the task's own time limit holds while its code is fetched and imported
+        payload, fds = frames.receive_with_fds(agent)
+    except TimeoutError:
+        raise _agent_gone(f"not within {AGENT_PATIENCE:.0f} s") from None
+    except OSError as exc:
+        raise _AgentDied(str(exc)) from exc
+    if payload is None:
+        raise _AgentDied("it ended before it answered")
+    answer: dict[str, Any] = json.loads(payload)
+    if "error" in answer:
+        raise _error(answer["error"])
+    host = socket.socket(fileno=fds[0])
+    host.set_inheritable(False)  # nothing that this process starts may keep the host's socket open
+    return Lease(snapshot, answer["pid"], answer["expires"], agent, host)
 
 
 def connect(address: str) -> socket.socket:

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from autocelery._hosting.groups import end_group
 from autocelery.errors import AgentUnavailable
 from autocelery_host import frames
 from autocelery_host.order import Order
@@ -250,12 +251,3 @@ class Zygotes:
         with contextlib.suppress(OSError):  # a full disk costs the next start some milliseconds
             scratch.write_text(json.dumps(self._wanted))
             scratch.replace(self._memory)
-
-
-def end_group(pid: int) -> bool:
-    """Kill the process group that ``pid`` leads: a host, and what its tasks started; false where there is none."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

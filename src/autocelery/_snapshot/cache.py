@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class BlobCache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = os.fspath(folder)
-        self._limit = limit
+        self.limit = limit
 
     def get(self, digest: str) -> Path | None:
         """Return the file with that digest's bytes, or ``None`` if it is absent or was tampered with."""
@@ -97,7 +97,7 @@ class BlobCache:
         shares: to remove one of them would free nothing.
         """
         files = sorted(self._files(), key=lambda file: file.used)
-        excess = sum(file.size for file in files) - self._limit
+        excess = sum(file.size for file in files) - self.limit
         freed = 0
         for file in files:
             if freed >= excess:
@@ -108,6 +108,22 @@ class BlobCache:
                 os.unlink(self._path(file.digest))
                 freed += file.size
         return freed
+
+    def sweep(self, in_use: Container[str]) -> Swept:
+        """Remove every blob that no layout shares and that is not ``in_use``.
+
+        Args:
+            in_use: asked for each digest just before its file goes.
+        """
+        removed, left = [], 0
+        for file in self._files():
+            if file.links > 1 or file.digest in in_use:
+                left += file.size
+                continue
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(file.digest))
+                removed.append(file.digest)
+        return Swept(removed, left)
 
     def _path(self, digest: str) -> str:
         if not is_digest(digest):
@@ -139,6 +155,13 @@ class BlobCache:
                         yield _Cached(entry.name, status.st_size, status.st_atime_ns, status.st_nlink)
                     elif entry.name.startswith(_TEMPORARY) and time.time() - status.st_ctime > _LEFTOVER_AGE:
                         os.unlink(entry.path)
+
+
+class Swept(NamedTuple):
+    """What `BlobCache.sweep` removed (digests), and how many bytes are left."""
+
+    removed: list[str]
+    left: int
 
 
 class _Cached(NamedTuple):

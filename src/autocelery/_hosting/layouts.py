@@ -1,0 +1,169 @@
+"""The snapshots that are laid out on a worker, the latest few of them, and the blobs that they need."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from autocelery._hosting.fetching import Fetcher
+from autocelery._model import Manifest
+from autocelery._snapshot import layout, manifest, trees
+from autocelery._snapshot.cache import BlobCache
+from autocelery._snapshot.canonical import is_digest
+from autocelery.errors import SnapshotIncomplete
+
+#: How many snapshots stay laid out when no host runs them.
+KEPT_LAYOUTS = 16
+#: How often a layout is begun again whose blobs went away under it.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """A snapshot as a folder; ``digests`` are those of all its blobs."""
+
+    manifest: Manifest
+    folder: Path
+    values: Path | None
+    digests: frozenset[str]
+
+
+class Layouts:
+    """Owns the layouts, the blob cache and the compiled code below ``base``. Safe for threads."""
+
+    def __init__(self, base: Path, cache: BlobCache) -> None:
+        self.cache = cache
+        self.compiled = base / "compiled"
+        self._folder = base / "snapshots"
+        for each in (self._folder, self.compiled):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._ready: OrderedDict[str, LaidOut] = OrderedDict()
+        self._pinned: dict[int, set[str]] = {}
+        self._lock = threading.Lock()
+        self._earlier = self._left_by_earlier_runs()
+        self._is_swept = False
+
+    def get(self, snapshot: str) -> LaidOut | None:
+        """Return the layout of ``snapshot``, which is the latest used then, or ``None``."""
+        with self._lock:
+            ready = self._ready.get(snapshot)
+            if ready is None:
+                return None
+            self._ready.move_to_end(snapshot)
+        return ready if ready.folder.exists() else None
+
+    def make(self, snapshot: str, fetcher: Fetcher, check: Callable[[Manifest], None]) -> LaidOut:
+        """Fetch ``snapshot`` and lay it out.
+
+        Args:
+            snapshot: its id, verified.
+            fetcher: gets its bytes.
+            check: raises if this manifest cannot be run here.
+
+        Raises:
+            SnapshotRefused: it is malformed, or not for this environment.
+            StoreError: the store does not give it.
+            DiskFull: there is no room.
+        """
+        pins = self._pinned[id(fetcher)] = fetcher.pins
+        try:
+            for _ in range(_ATTEMPTS):
+                made = self._made(snapshot, fetcher, check)
+                if made is not None:
+                    break
+            else:
+                raise SnapshotIncomplete(
+                    f"Files of snapshot {snapshot[:12]} keep going away from {self._folder.parent} while it is laid "
+                    "out. Is something else cleaning up there? Move the cache with AUTOCELERY_HOME."
+                )
+            with self._lock:
+                self._ready[snapshot] = made
+                if snapshot in self._earlier:
+                    self._earlier.remove(snapshot)
+            return made
+        finally:
+            del self._pinned[id(fetcher)]
+            pins.clear()
+
+    def tidy(self, users: Collection[str]) -> None:
+        """Keep the latest few layouts, those of ``users``, and what they need, within the cache's limit."""
+        self._remove_beyond(KEPT_LAYOUTS, users)
+        left = self._sweep()
+        while left > self.cache.limit and self._remove_beyond(0, users, most=1):
+            left = self._sweep()
+        layout.sweep(self._folder)
+
+    def known(self) -> set[str]:
+        """Return the snapshots that are laid out."""
+        with self._lock:
+            return {*self._ready, *self._earlier}
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether a layout needs the blob, or one that is being made."""
+        return any(digest in each for each in list(self._pinned.values())) or any(
+            digest in each.digests for each in list(self._ready.values())
+        )
+
+    def _made(self, snapshot: str, fetcher: Fetcher, check: Callable[[Manifest], None]) -> LaidOut | None:
+        try:
+            described = manifest.decode(fetcher.nodes([snapshot])[snapshot])
+            check(described)
+            nodes: dict[str, bytes] = {}
+            blobs: dict[str, Path] = {}
+            for level in trees.walk([root.tree for root in described.roots], fetcher.nodes):
+                nodes |= level.nodes
+                blobs |= fetcher.files(level.blobs)
+            values = fetcher.files({described.values: 2**30}, exact=False) if described.values else {}
+        except FileNotFoundError:  # the tidier took what was about to be used
+            return None
+        if snapshot in self._earlier and not layout.is_whole(
+            self._folder / snapshot, described, nodes.__getitem__
+        ):
+            layout.remove(self._folder / snapshot, self._folder)
+        try:
+            folder = layout.lay_out(
+                described, snapshot, node=nodes.__getitem__, blob=blobs.__getitem__, folder=self._folder
+            )
+        except SnapshotIncomplete:
+            return None
+        # Interned: versions of a tree share most of their blobs, and then also the names of them.
+        digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *values)))
+        return LaidOut(described, folder, next(iter(values.values()), None), digests)
+
+    def _remove_beyond(self, kept: int, users: Collection[str], most: int | None = None) -> bool:
+        """Remove the oldest layouts but ``kept`` that nobody uses; return whether there was one."""
+        with self._lock:
+            idle = [each for each in [*self._earlier, *self._ready] if each not in users]
+            gone = idle[: max(0, len(idle) - kept)][:most]
+            for each in gone:
+                self._ready.pop(each, None)
+            self._earlier = [each for each in self._earlier if each not in gone]
+        for each in gone:
+            layout.remove(self._folder / each, self._folder)
+        return bool(gone)
+
+    def _sweep(self) -> int:
+        swept = self.cache.sweep(self)
+        for digest in swept.removed:
+            (self.compiled / f"{digest}.{sys.implementation.cache_tag}").unlink(missing_ok=True)
+        if not self._is_swept:
+            self._is_swept = True
+            self._forget_compiled(path.name for path in self.compiled.iterdir())
+        return swept.left
+
+    def _forget_compiled(self, names: Iterable[str]) -> None:
+        """Remove compiled code that an earlier run left, of sources that are no more."""
+        for name in names:
+            digest = name.partition(".")[0]
+            if not is_digest(digest) or self.cache.find(digest) is None:
+                (self.compiled / name).unlink(missing_ok=True)
+
+    def _left_by_earlier_runs(self) -> list[str]:
+        with os.scandir(self._folder) as entries:
+            found = [(entry.stat().st_mtime, entry.name) for entry in entries if is_digest(entry.name)]
+        return [name for _, name in sorted(found)]

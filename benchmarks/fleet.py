@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +35,12 @@ class Namespace:
         name = f"bench-{uuid4().hex[:8]}"
         return cls(prefix=f"{name}.", home=folder / name, has_autocelery=has_autocelery)
 
-    def environment(self, *, through: str | None = None) -> dict[str, str]:
-        """Return the variables for a client or a worker; ``through`` is a Redis URL to use instead."""
-        url = through or self.url
+    def environment(self) -> dict[str, str]:
+        """Return the variables for a client or a worker."""
         return {
             "BENCH_NAMESPACE": self.prefix,
-            "BENCH_BROKER": url,
-            "BENCH_BACKEND": url,
+            "BENCH_BROKER": self.url,
+            "BENCH_BACKEND": self.url,
             "BENCH_AUTOCELERY": "1" if self.has_autocelery else "0",
             "AUTOCELERY_HOME": str(self.home),
         }
@@ -71,10 +69,12 @@ class Worker:
     Args:
         top: the project's folder, in which the worker runs.
         environment: what its namespace asks for, on top of this process's own variables.
+        python: its interpreter, by default that of this process.
     """
 
-    def __init__(self, top: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, top: Path, environment: Mapping[str, str], python: Path | None = None) -> None:
         self._top = top
+        self._python = str(python or sys.executable)
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -92,7 +92,20 @@ class Worker:
         """Start the worker and, with ``wait``, return when it says that it is ready."""
         self._is_ready.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "proj", "worker", "--pool", "prefork", "-c", "2", "-l", "INFO"],
+            [
+                self._python,
+                "-m",
+                "celery",
+                "-A",
+                "proj",
+                "worker",
+                "--pool",
+                "prefork",
+                "-c",
+                "2",
+                "-l",
+                "INFO",
+            ],
             cwd=self._top,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -140,7 +153,9 @@ def leftovers(namespace: Namespace, deadline: float = 10.0) -> list[str]:
     An agent and its hosts have ``deadline`` seconds to follow their worker.
     """
     mine = os.getpid()
-    _, alive = psutil.wait_procs([each for each in namespace.processes() if each.pid != mine], timeout=deadline)
+    _, alive = psutil.wait_procs(
+        [each for each in namespace.processes() if each.pid != mine], timeout=deadline
+    )
     names = []
     for process in alive:
         try:
@@ -149,8 +164,3 @@ def leftovers(namespace: Namespace, deadline: float = 10.0) -> list[str]:
         except psutil.NoSuchProcess:
             continue
     return names
-
-
-def now() -> float:
-    """Return the clock that everything here is timed with."""
-    return time.perf_counter()

@@ -26,9 +26,15 @@ RAY_VARIABLES = {
     "RAY_DEDUP_LOGS": "0",
 }
 _RAY_START = (
-    "start --head --block --node-ip-address=127.0.0.1 --num-cpus=2 --include-dashboard=false "
-    "--disable-usage-stats --object-store-memory=100000000"
-).split()
+    "start",
+    "--head",
+    "--block",
+    "--node-ip-address=127.0.0.1",
+    "--num-cpus=2",
+    "--include-dashboard=false",
+    "--disable-usage-stats",
+    "--object-store-memory=100000000",
+)
 
 
 class PeerFailed(Exception):
@@ -59,7 +65,9 @@ def dask_cluster(python: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _process(command: list[str], folder: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _process(
+    command: list[str], folder: Path, variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
     """A process and all that it starts; at the end its input is closed, then it and the rest are ended."""
     with (folder / "output.log").open("w") as log:
         process = subprocess.Popen(
@@ -106,7 +114,9 @@ def _await_line(process: subprocess.Popen[str], part: str) -> str:
         if process.poll() is not None:
             break
         time.sleep(0.1)
-    raise PeerFailed(" / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])[-400:] or "it said nothing")
+    raise PeerFailed(
+        " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])[-400:] or "it said nothing"
+    )
 
 
 def _free_port() -> int:

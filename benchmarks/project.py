@@ -19,13 +19,17 @@ MODULES_PER_PACKAGE = 40
 
 _VERSION = re.compile(r"^VERSION = \d+$", re.MULTILINE)
 _FIRST_VERSION = 1_000_000
-_WORDS = (
-    "account address amount basket batch branch budget carrier channel city client colour contract cost country "
-    "coupon currency customer delivery deposit discount entry event folder grade group holder invoice item journal "
-    "label ledger limit line margin market member merchant month notice offer order owner parcel partner payment "
-    "period plan policy price product profile quantity quota rate reason receipt refund region report request "
-    "reserve refusal review route sale schedule segment share shelf shipment site source stage stock store supplier"
-).split()
+_WORDS = re.findall(
+    r"\w+",
+    """
+account address amount basket batch branch budget carrier channel city client colour contract cost
+country coupon currency customer delivery deposit discount entry event folder grade group holder
+invoice item journal label ledger limit line margin market member merchant month notice offer order
+owner parcel partner payment period plan policy price product profile quantity quota rate reason
+receipt refund region report request reserve refusal review route sale schedule segment share shelf
+shipment site source stage stock store supplier
+""",
+)
 
 _CELERY = '''"""The Celery app of a project that its benchmark starts on stock workers."""
 
@@ -103,7 +107,10 @@ def generate(top: Path, *, third_party: tuple[str, ...] = ()) -> Project:
     dice = random.Random(20_003)
     names = list(_module_names())
     imports = [f"import {name}" for name in third_party]
-    imports += [f"import proj.{name.removesuffix('.py').replace('/', '.')}" for name in names[:: len(names) // IMPORTED]]
+    imports += [
+        f"import proj.{name.removesuffix('.py').replace('/', '.')}"
+        for name in names[:: len(names) // IMPORTED]
+    ]
     files = {
         ".gitignore": "__pycache__/\n*.pyc\n",
         "README.md": "# proj\n",
@@ -132,7 +139,9 @@ def _module_names() -> Iterator[str]:
 def _module(dice: random.Random, mean: int) -> str:
     """Return a module of about ``mean`` bytes on average: constants, functions and a class, all importable."""
     size = dice.randint(mean // 4, mean * 7 // 4)
-    parts = [f'"""{dice.choice(_WORDS).title()} and {dice.choice(_WORDS)}."""\n\nfrom __future__ import annotations\n']
+    parts = [
+        f'"""{dice.choice(_WORDS).title()} and {dice.choice(_WORDS)}."""\n\nfrom __future__ import annotations\n'
+    ]
     length = len(parts[0])
     while length < size:
         parts.append(_function(dice))
@@ -153,6 +162,18 @@ def _function(dice: random.Random) -> str:
 
 
 def _commit(top: Path) -> None:
-    git = ("git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "core.hooksPath=/dev/null")
-    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "The project as it was")):
+    git = (
+        "git",
+        "-c",
+        "user.name=bench",
+        "-c",
+        "user.email=bench@localhost",
+        "-c",
+        "core.hooksPath=/dev/null",
+    )
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "."),
+        ("commit", "--quiet", "-m", "The project as it was"),
+    ):
         subprocess.run([*git, *arguments], cwd=top, check=True, stdin=subprocess.DEVNULL)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,21 @@ class DriverFailed(Exception):
 class Session:
     """What every row is measured with.
 
-    ``rounds`` replaces a row's own number of repetitions; ``is_quick`` asks
-    for few of them, to see that everything runs, not to judge.
+    ``python`` is the interpreter of workers and clients. ``rounds`` replaces
+    a row's own number of repetitions; ``is_quick`` asks for few of them, to
+    see that everything runs, not to judge.
     """
 
     folder: Path
     project: Project
+    python: Path
     rounds: int | None = None
     is_quick: bool = False
+    _firsts: Iterator[int] = field(default_factory=lambda: itertools.count(1, 10_000))
+
+    def first(self) -> int:
+        """Return a number to count a row's edits from, so that no two edits of a run are the same."""
+        return next(self._firsts)
 
     def repeat(self, usual: int, quick: int) -> int:
         """Return how often to repeat a measurement."""
@@ -43,10 +51,12 @@ class Session:
     def worker(self) -> Iterator[tuple[Namespace, Worker]]:
         """A stock worker with autocelery in its app, and its namespace; nothing of both is left after."""
         namespace = Namespace.new(self.folder)
-        worker = Worker(self.project.top, namespace.environment())
+        worker = Worker(self.project.top, namespace.environment(), self.python)
         try:
             worker.start()
             yield namespace, worker
+        except DriverFailed as failure:
+            raise DriverFailed(f"{failure}; the worker's log ends: {_tail(''.join(worker.log))}") from failure
         finally:
             worker.stop()
             for line in leftovers(namespace):
@@ -67,7 +77,7 @@ class Session:
         Raises:
             DriverFailed: it failed, or took longer than ``deadline`` seconds.
         """
-        command = [str(python or sys.executable), "-m", f"benchmarks.drivers.{driver}", json.dumps(arguments)]
+        command = [str(python or self.python), "-m", f"benchmarks.drivers.{driver}", json.dumps(arguments)]
         variables = {**os.environ, **environment, "PYTHONPATH": str(REPOSITORY)}
         try:
             done = subprocess.run(
@@ -78,6 +88,7 @@ class Session:
                 capture_output=True,
                 text=True,
                 timeout=deadline,
+                check=False,
             )
         except subprocess.TimeoutExpired as late:
             raise DriverFailed(f"{driver} did not end within {deadline:.0f} s") from late

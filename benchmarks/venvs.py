@@ -107,7 +107,7 @@ def _try(name: str) -> bool:
     note = _failure(name)
     note.unlink(missing_ok=True)
     try:
-        print(build(name), flush=True)
+        print(build(name), file=sys.stderr, flush=True)
     except subprocess.CalledProcessError as failure:
         reason = (str(failure.stderr).strip().splitlines() or ["no reason given"])[-1]
         note.parent.mkdir(exist_ok=True)
@@ -121,7 +121,9 @@ def main(arguments: list[str]) -> int:
     """Build the named environments, all of them without a name; a peer that fails is only reported."""
     unknown = sorted(set(arguments) - set(REQUIREMENTS))
     if unknown:
-        print(f"no such environment: {', '.join(unknown)}; there are {', '.join(REQUIREMENTS)}", file=sys.stderr)
+        print(
+            f"no such environment: {', '.join(unknown)}; there are {', '.join(REQUIREMENTS)}", file=sys.stderr
+        )
         return 2
     built = {name: _try(name) for name in arguments or REQUIREMENTS}
     return 0 if built.get("own", True) else 1

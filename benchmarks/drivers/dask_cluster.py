@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.drivers import reply
@@ -10,9 +11,7 @@ from benchmarks.drivers import reply
 
 def main() -> None:
     """Start the cluster, say its address, wait for the end of input, stop it."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
+    with import_module("distributed").LocalCluster(
         n_workers=2,
         threads_per_worker=1,
         processes=True,

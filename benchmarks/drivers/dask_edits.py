@@ -15,11 +15,10 @@ from benchmarks.drivers import arguments, reply, time_edits
 
 def main() -> None:
     """Connect, then edit, upload and call as often as asked."""
-    from distributed import Client
-
     asked = arguments()
+    connect = import_module("distributed").Client
     version = import_module("proj.scoring").version
-    with tempfile.TemporaryDirectory(prefix="bench-dask-") as folder, Client(asked["address"]) as client:
+    with tempfile.TemporaryDirectory(prefix="bench-dask-") as folder, connect(asked["address"]) as client:
         client.wait_for_workers(2)
 
         def upload_and_call() -> int:

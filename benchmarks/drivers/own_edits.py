@@ -1,0 +1,24 @@
+"""autocelery: edit, call, get, in one client process, while the stock worker stays as it is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from benchmarks.drivers import arguments, reply, time_edits
+
+
+def main() -> None:
+    """Edit and call ``warm`` times without counting, then ``count`` times."""
+    asked = arguments()
+    answer = import_module("proj.tasks").answer
+
+    def call() -> int:
+        return int(answer.live.delay().get(timeout=60))
+
+    warm = asked["warm"]
+    time_edits(call, count=warm, first=asked["first"])
+    reply(time_edits(call, count=asked["count"], first=asked["first"] + warm))
+
+
+if __name__ == "__main__":
+    main()

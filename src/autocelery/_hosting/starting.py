@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,11 @@ logger = logging.getLogger(__name__)
 
 #: An agent that lived for less than this many seconds is not started again at once.
 SHORT_LIFE = 2.0
+#: Each worker's folder is called so, in the place for temporary files; its socket likewise.
+FOLDER_PREFIX = "autocelery-"
+SOCKET_NAME = "agent"
+#: A socket that is younger, in seconds, may be one whose worker is just about to listen.
+ABANDONED_AGE = 60.0
 
 
 class AgentProcess:
@@ -32,13 +38,19 @@ class AgentProcess:
     """
 
     def __init__(self, terms_for: Callable[[Path], AgentTerms]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="autocelery-"))
-        self.address = str(self.folder / "agent")
-        self._terms = terms_for(self.folder)
+        _remove_abandoned()
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self.address = str(self.folder / SOCKET_NAME)
+        try:
+            self._terms = terms_for(self.folder)
+        except BaseException:
+            self.folder.rmdir()
+            raise
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.address)
         self._listener.listen(256)
         self._stopping = threading.Event()
+        self._spawning = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
 
@@ -65,7 +77,8 @@ class AgentProcess:
         if self._stopping.is_set() or not self.is_ours():
             return
         self._stopping.set()
-        process = self._process
+        with self._spawning:
+            process = self._process
         if process is not None:
             process.terminate()
             try:
@@ -93,5 +106,39 @@ class AgentProcess:
             logger.error("The autocelery agent %s died (status %s); starting another.", process.pid, status)
             if time.monotonic() - began < SHORT_LIFE:
                 self._stopping.wait(SHORT_LIFE)
-            if not self._stopping.is_set():
-                self._spawn()
+            self._respawn()
+
+    def _respawn(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._spawning:
+                    if not self._stopping.is_set():
+                        self._spawn()
+                return
+            except OSError as exc:  # no process or no memory to be had, just now
+                logger.error("The autocelery agent cannot be started: %s", exc)
+                self._stopping.wait(SHORT_LIFE)
+
+
+def _remove_abandoned() -> None:
+    """Remove what workers left that were killed together with their agents: a socket where nobody listens."""
+    for address in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*/{SOCKET_NAME}"):
+        with contextlib.suppress(OSError):
+            status = address.lstat()
+            is_ours = stat.S_ISSOCK(status.st_mode) and status.st_uid == os.getuid()
+            is_old = time.time() - status.st_mtime > ABANDONED_AGE
+            if is_ours and is_old and not _is_listened_at(address):
+                address.unlink()
+                address.parent.rmdir()  # only if there was nothing else in it
+
+
+def _is_listened_at(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog is no reason to wait, and a sign of life
+        try:
+            probe.connect(str(address))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True

@@ -100,12 +100,12 @@ class LiveMessages(AMQP):
             if target is None:
                 return super().as_task_v2(name=name, **options)
             header = header_for(self.app, name, *target)
-        whose = (header["snapshot"], header["key"])
+        whose = _aim_of_hanging(header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):
-                options[hanging] = [to_live(self.app, each, *whose) for each in options[hanging]]
+                options[hanging] = [to_live(self.app, each, whose) for each in options[hanging]]
         if options.get("chord"):
-            options["chord"] = to_live(self.app, options["chord"], *whose)
+            options["chord"] = to_live(self.app, options["chord"], whose)
         real = header["task"]
         message = super().as_task_v2(name=real, **options)
         message.headers["shadow"] = message.headers.get("shadow") or real
@@ -129,12 +129,28 @@ def _live_kind(kind: type[AMQP]) -> type[AMQP]:
     return kind if issubclass(kind, LiveMessages) else type(f"Live{kind.__name__}", (LiveMessages, kind), {})
 
 
-def to_live(app: Celery, signature: Any, snapshot: str, key: str) -> Any:
-    """Return ``signature`` with every task in it a live call of ``snapshot``.
+def to_live(app: Celery, signature: Any, aim: Aim) -> Any:
+    """Return ``signature`` with every task in it a live call of what ``aim`` gives for its name.
 
     One that is live already keeps the snapshot that it names.
     """
-    return _converted(signature, lambda plain: _live_leaf(app, plain, snapshot, key))
+    return _converted(signature, lambda plain: _live_leaf(app, plain, aim))
+
+
+def _aim_of_hanging(snapshot: str, key: str) -> Aim:
+    """Return what hangs on a live call runs: its snapshot, unless a task is in ``__main__`` and needs one of its own."""
+    sent_from = _aim.get() or _process_aim
+
+    def aim(app: Celery, name: str) -> tuple[str, str]:
+        if sent_from is not None:
+            return sent_from(app, name) or (snapshot, key)
+        task = app._tasks.get(name)
+        if task is not None and type(task).__module__ == "__main__" and hasattr(app, "autocelery"):
+            own = app.autocelery.source(task)
+            return own.id, own.key
+        return snapshot, key
+
+    return aim
 
 
 def to_plain(signature: Any, snapshot: str) -> Any:
@@ -177,13 +193,17 @@ def _with_hanging(signature: dict[str, Any], leaf: Any) -> dict[str, Any]:
     return {**signature, "options": {**options, **hanging}} if hanging else signature
 
 
-def _live_leaf(app: Celery, signature: dict[str, Any], snapshot: str, key: str) -> dict[str, Any]:
+def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, Any]:
     options = dict(signature.get("options") or {})
     headers = dict(options.get("headers") or {})
     if signature["task"] == LIVE_TASK:
         return signature
     name = signature["task"]
-    headers.setdefault(HEADER, header_for(app, name, snapshot, key))
+    if HEADER not in headers:
+        target = aim(app, name)
+        if target is None:
+            return signature
+        headers[HEADER] = header_for(app, name, *target)
     options.update(headers=headers, route_name=name)
     options.setdefault("shadow", name)
     return {**signature, "task": LIVE_TASK, "options": options}

@@ -39,10 +39,11 @@ def register(app: Celery, data: bytes) -> None:
     shipped = _Unpickler(data, app).load()
     for filename, text in shipped["sources"].items():
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    for name, packed in shipped["tasks"].items():
-        function, options = _Unpickler(packed, app).load()
+    functions = {name: _Unpickler(packed, app).load() for name, packed in shipped["tasks"].items()}
+    for name, (function, options) in functions.items():
         app._tasks.pop(name, None)
         app.task(_named(function), name=name, lazy=False, **options)
+    for function, _ in functions.values():  # now that every task they mention is there
         _show_in_main(function)
 
 

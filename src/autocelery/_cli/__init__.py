@@ -7,9 +7,13 @@ def main() -> None:
     """Run the ``autocelery`` command and exit with its code."""
     import sys
 
-    from autocelery._cli.root import run
+    try:
+        from autocelery._cli.root import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before, or after, a command could say so itself
+        code = 130
+    sys.exit(code)
 
 
 __all__ = ["main"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,10 @@ def demo(broker: Choice, keep: bool) -> int:
                 printing.error(
                     f"The result marked ✗ is not right. The worker's log ends:\n{stage.last_of_log()}"
                 )
+        except BaseException as error:
+            # Results that were waited for unsubscribe when they go, which takes a broker that is still there.
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
             stage.stop()
             if keep and stage.folder is not None:

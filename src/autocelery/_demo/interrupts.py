@@ -52,6 +52,8 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._received is not None:
+            return  # the process is ending because of it: another one would only disturb that
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

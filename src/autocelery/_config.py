@@ -20,6 +20,8 @@ DEFAULT_WARM_HOSTS = 4
 DEFAULT_HOST_MAX_CALLS = 10_000
 #: Resident memory, in bytes, past which an idle host is replaced; 0: no limit (AUTOCELERY_HOST_MAX_MEMORY).
 DEFAULT_HOST_MAX_MEMORY = 0
+#: Seconds after which a host without calls ends by itself (AUTOCELERY_HOST_IDLE).
+DEFAULT_HOST_IDLE = 600
 #: How long a signature is valid, in seconds (AUTOCELERY_SIGNATURE_DAYS).
 DEFAULT_SIGNATURE_DAYS = 30
 

@@ -138,7 +138,7 @@ def to_live(app: Celery, signature: Any, aim: Aim) -> Any:
 
 
 def _aim_of_hanging(snapshot: str, key: str) -> Aim:
-    """Return what hangs on a live call runs: its snapshot, unless a task is in ``__main__`` and needs one of its own."""
+    """What hangs on a live call runs its snapshot, unless a task is in ``__main__`` and needs one of its own."""
     sent_from = _aim.get() or _process_aim
 
     def aim(app: Celery, name: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from autocelery._hosting.lease import HostPool, ask
 from autocelery._hosting.starting import AgentProcess
 from autocelery._hosting.terms import AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError
+from autocelery_host import importing
 from autocelery_host.order import WorkerTerms
 
 #: Names the agent's socket to pool processes that are spawned, not forked.
@@ -148,8 +149,14 @@ def _terms(app: Celery, worker: Any, folder: Path) -> AgentTerms:
         store=store,
         store_problem=problem,
         cache_max=_config.size_setting("AUTOCELERY_CACHE_MAX", _config.DEFAULT_CACHE_MAX),
+        preload=_third_party_modules(),
         host=_worker_terms(app, worker),
     )
+
+
+def _third_party_modules() -> tuple[str, ...]:
+    loaded = importing.third_party_modules(frozenset())
+    return tuple(name for name in loaded if not name.startswith("autocelery"))
 
 
 def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
@@ -166,6 +173,7 @@ def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
         settings={name: value for name, value in settings.items() if value is not None},
         blocks_joins="prefork" in str(getattr(pool, "__module__", "")),
         log=log,
+        idle_seconds=_config.count_setting("AUTOCELERY_HOST_IDLE", _config.DEFAULT_HOST_IDLE),
         max_calls=_config.count_setting("AUTOCELERY_HOST_MAX_CALLS", _config.DEFAULT_HOST_MAX_CALLS),
         max_memory=_config.size_setting("AUTOCELERY_HOST_MAX_MEMORY", _config.DEFAULT_HOST_MAX_MEMORY),
     )

@@ -57,7 +57,7 @@ class Lender:
 
     def __init__(self, terms: AgentTerms) -> None:
         self._preparer = Preparer(terms)
-        self._zygotes = Zygotes(self._preparer.folder / "preload.json")
+        self._zygotes = Zygotes(self._preparer.folder / "preload.json", terms.preload)
         self._tidier = Tidier(self._preparer)
         self._lent: dict[int, Lent] = {}
         threading.Thread(target=self._watch_revocations, name="warden", daemon=True).start()

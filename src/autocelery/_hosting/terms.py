@@ -13,7 +13,9 @@ class AgentTerms:
     """Travels pickled over the agent's standard input: it holds connection URLs.
 
     ``parent`` is the worker's pid, with which the agent ends. ``store`` is
-    the blob store's URL, or the reason why there is none.
+    the blob store's URL, or the reason why there is none. ``preload`` names the
+    third-party modules that the worker itself has loaded: its hosts will want
+    most of them.
     """
 
     parent: int
@@ -23,4 +25,5 @@ class AgentTerms:
     store: str
     store_problem: str
     cache_max: int
+    preload: tuple[str, ...]
     host: WorkerTerms

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -167,11 +167,12 @@ class Zygotes:
     PR_SET_PDEATHSIG).
     """
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, preload: Collection[str]) -> None:
         self._memory = memory
+        self._replacing = threading.Lock()
         self._lock = threading.Lock()
         self._unsafe: set[str] = set()
-        self._wanted = self._remembered()
+        self._wanted = list(dict.fromkeys([*preload, *self._remembered()]))
         self._renewing = False
         self._spawner = ThreadPoolExecutor(1, "zygote-spawner")
         self._serving = self._spawned(self._wanted)
@@ -189,7 +190,7 @@ class Zygotes:
                 self._serving = self._spawned(self._wanted)
             serving = self._serving
         serving.wait_ready()
-        return serving
+        return self._without_unsafe(serving) if serving.unsafe else serving
 
     def fork(self, order: Order, sock: socket.socket) -> HostProcess:
         """Fork a host for ``order`` that talks over ``sock``.
@@ -214,6 +215,16 @@ class Zygotes:
 
     def _spawned(self, preload: list[str]) -> ZygoteProcess:
         return self._spawner.submit(ZygoteProcess, list(preload)).result()
+
+    def _without_unsafe(self, serving: ZygoteProcess) -> ZygoteProcess:
+        with self._replacing:
+            if self._serving is serving:
+                self._unsafe |= serving.unsafe
+                better, wanted = self._better([each for each in self._wanted if each not in self._unsafe])
+                with self._lock:
+                    self._serving, self._wanted = better, wanted
+                serving.retire()
+            return self._serving
 
     def _renew(self, new: list[str]) -> None:
         try:

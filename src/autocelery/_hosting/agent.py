@@ -67,11 +67,10 @@ class Agent:
                 while parent.alive_until(self._listener):
                     connection, _ = self._listener.accept()
                     threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+            shutil.rmtree(self._terms.folder, ignore_errors=True)  # a worker that lives does that itself
         finally:
             if self._lender is not None:
                 self._lender.kill()
-            if not _is_alive(self._terms.parent):
-                shutil.rmtree(self._terms.folder, ignore_errors=True)
 
     def _opened(self) -> Lender:
         """Return the lender, made at the first moment at which its folder can be used.
@@ -147,8 +146,9 @@ class _ParentWatch:
     def __init__(self, parent: int) -> None:
         self._parent = parent
         self._ready = selectors.DefaultSelector()
-        self._pidfd = os.pidfd_open(parent) if hasattr(os, "pidfd_open") and _is_alive(parent) else None
-        if self._pidfd is not None:
+        self._pidfd: int | None = None
+        with contextlib.suppress(AttributeError, ProcessLookupError):  # not on Linux; gone already
+            self._pidfd = os.pidfd_open(parent)
             self._ready.register(self._pidfd, selectors.EVENT_READ)
 
     def alive_until(self, listener: socket.socket) -> bool:
@@ -167,16 +167,6 @@ class _ParentWatch:
         self._ready.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class HostWorker:
 
     app: Celery
     hostname: str
+    #: Celery's Django fixup asks for it before and after each task; a host is what a prefork child is.
+    pool_cls: str = "celery.concurrency.prefork:TaskPool"
 
 
 def load(order: Order) -> Celery:

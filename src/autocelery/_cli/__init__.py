@@ -7,6 +7,9 @@ def main() -> None:
     """Run the ``autocelery`` command and exit with its code."""
     import sys
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         from autocelery._cli.root import run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import sys
@@ -122,6 +123,7 @@ class Stage:
         """End the worker and the broker and remove the folder; signals do not interrupt this."""
         self._interrupts.ignore()
         if self._app is not None:
+            gc.collect()  # a result that raised is a cycle; it unsubscribes from the broker when it goes
             self._app.close()
         if self._worker is not None:
             self._worker.stop(deadline=GRACE + 5)

@@ -15,10 +15,13 @@ from autocelery._model import Manifest
 from autocelery._snapshot import layout, manifest, trees
 from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import is_digest
+from autocelery._snapshot.patching import edit_between, patch
 from autocelery.errors import SnapshotIncomplete
 
 #: How many snapshots stay laid out when no host runs them.
 KEPT_LAYOUTS = 16
+#: How many of them are left as they are, for a user who goes back and forth, before an idle one becomes the next.
+KEPT_FOR_RETURN = 4
 #: How often a layout is begun again whose blobs went away under it.
 _ATTEMPTS = 3
 
@@ -57,13 +60,20 @@ class Layouts:
             self._ready.move_to_end(snapshot)
         return ready if ready.folder.exists() else None
 
-    def make(self, snapshot: str, fetcher: Fetcher, check: Callable[[Manifest], None]) -> LaidOut:
+    def make(
+        self,
+        snapshot: str,
+        fetcher: Fetcher,
+        check: Callable[[Manifest], None],
+        users: Callable[[], Collection[str]] = tuple,
+    ) -> LaidOut:
         """Fetch ``snapshot`` and lay it out.
 
         Args:
             snapshot: its id, verified.
             fetcher: gets its bytes.
             check: raises if this manifest cannot be run here.
+            users: returns the snapshots whose layouts are in use; an idle one may become this one.
 
         Raises:
             SnapshotRefused: it is malformed, or not for this environment.
@@ -73,7 +83,7 @@ class Layouts:
         pins = self._pinned[id(fetcher)] = fetcher.pins
         try:
             for _ in range(_ATTEMPTS):
-                made = self._made(snapshot, fetcher, check)
+                made = self._made(snapshot, fetcher, check, users)
                 if made is not None:
                     break
             else:
@@ -109,10 +119,19 @@ class Layouts:
             digest in each.digests for each in list(self._ready.values())
         )
 
-    def _made(self, snapshot: str, fetcher: Fetcher, check: Callable[[Manifest], None]) -> LaidOut | None:
+    def _made(
+        self,
+        snapshot: str,
+        fetcher: Fetcher,
+        check: Callable[[Manifest], None],
+        users: Callable[[], Collection[str]],
+    ) -> LaidOut | None:
         try:
             described = manifest.decode(fetcher.nodes([snapshot])[snapshot])
             check(described)
+            patched = self._patched(snapshot, described, fetcher, users)
+            if patched is not None:
+                return patched
             nodes: dict[str, bytes] = {}
             blobs: dict[str, Path] = {}
             for level in trees.walk([root.tree for root in described.roots], fetcher.nodes):
@@ -134,6 +153,37 @@ class Layouts:
         # Interned: versions of a tree share most of their blobs, and then also the names of them.
         digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *values)))
         return LaidOut(described, folder, next(iter(values.values()), None), digests)
+
+    def _patched(
+        self, snapshot: str, described: Manifest, fetcher: Fetcher, users: Callable[[], Collection[str]]
+    ) -> LaidOut | None:
+        """Make the layout that was used least recently this one, if just contents of files differ."""
+        donor = self._oldest_idle(users)
+        if donor is None or (self._folder / snapshot).exists():
+            return None
+        edit = edit_between(donor.manifest, described, fetcher.nodes)
+        if edit is None:
+            return None
+        blobs = fetcher.files({digest: size for _, digest, size in edit.files})
+        values = fetcher.files({described.values: 2**30}, exact=False) if described.values else {}
+        place = layout.scratch_place(self._folder)
+        with self._lock:
+            name = donor.folder.name
+            if name in users() or self._ready.pop(name, None) is None:
+                return None
+            donor.folder.rename(place)
+        folder = patch(place, edit, blobs.__getitem__, self._folder / snapshot)
+        if folder is None:
+            return None
+        digests = (donor.digests - edit.old - {name}) | edit.new
+        digests |= frozenset(map(sys.intern, (snapshot, *blobs, *values)))
+        return LaidOut(described, folder, next(iter(values.values()), None), digests)
+
+    def _oldest_idle(self, users: Callable[[], Collection[str]]) -> LaidOut | None:
+        with self._lock:
+            used = users()
+            idle = [each for name, each in self._ready.items() if name not in used]
+        return idle[0] if len(idle) > KEPT_FOR_RETURN else None
 
     def _remove_beyond(self, kept: int, users: Collection[str], most: int | None = None) -> bool:
         """Remove the oldest layouts but ``kept`` that nobody uses; return whether there was one."""

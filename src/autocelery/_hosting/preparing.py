@@ -73,7 +73,10 @@ class Preparer:
             fetcher = Fetcher(snapshot, store, self._layouts.cache, self._terms.store_problem)
             said = self._verified(snapshot, key, fetcher)
             ready = self._layouts.get(snapshot) or self._layouts.make(
-                snapshot, fetcher, lambda described: _check_python(snapshot, described.python)
+                snapshot,
+                fetcher,
+                lambda described: _check_python(snapshot, described.python),
+                self._users.keys,
             )
         source = ready.manifest.app
         return Order(

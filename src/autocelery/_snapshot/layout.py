@@ -104,11 +104,27 @@ def remove(place: Path, folder: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def link_or_copy(source: str, path: str, digest: str, size: int) -> None:
+    """Put the blob at ``source`` where ``path`` says, as a link to it where the file system allows."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(source, path, digest, size, 0o444)
+
+
+def scratch_place(folder: Path) -> Path:
+    """Return a name of its own in the scratch place of ``folder``, where nothing is yet."""
+    parent = folder / SCRATCH
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent / f"new-{os.getpid()}-{secrets.token_hex(8)}"
+
+
 def _new_scratch(folder: Path) -> str:
     sweep(folder)
-    scratch = folder / SCRATCH / f"new-{os.getpid()}-{secrets.token_hex(8)}"
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
+        scratch = scratch_place(folder)
         scratch.mkdir(mode=0o700)
     except OSError as error:
         raise _typed(error, folder) from error
@@ -134,13 +150,8 @@ def _fill(scratch: str, layout: Plan, blob: Callable[[str], Path | str | None]) 
             source = sources[digest] = _source(digest, blob)
         if is_executable:
             _copy(source, f"{inside}/{path}", digest, size, 0o555)
-            continue
-        try:
-            os.link(source, f"{inside}/{path}", follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            _copy(source, f"{inside}/{path}", digest, size, 0o444)
+        else:
+            link_or_copy(source, f"{inside}/{path}", digest, size)
     for path, target in layout.links:
         os.symlink(target, f"{inside}/{path}")
 

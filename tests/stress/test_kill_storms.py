@@ -1,0 +1,46 @@
+"""Long storms of kills, live and deployed beside each other; each seed is a storm of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.shops import Shop
+from tests.storms import Storm, stormy_shop
+
+pytestmark = [pytest.mark.stress, pytest.mark.timeout(1800)]
+
+STOCK = ["pool"] * 12 + ["worker"] * 3
+OURS = ["host"] * 16 + ["zygote"] * 6 + ["agent"] * 5
+
+
+@pytest.fixture(scope="module")
+def shop(rabbitmq_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    assert rabbitmq_url
+    with stormy_shop(tmp_path_factory.mktemp("storms")) as shop:
+        yield shop
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_late_calls_survive_storms_as_deployed_calls_do(shop: Shop, seed: int) -> None:
+    live = Storm(shop, "live", "late", STOCK + OURS, seed).run()
+    deployed = Storm(shop, "deployed", "late", STOCK, seed).run()
+    print(f"\nseed {seed} live:     {live}\nseed {seed} deployed: {deployed}")
+    assert live.wrong == 0
+    assert live.lost + live.failed.total() <= deployed.lost + deployed.failed.total()
+
+
+@pytest.mark.parametrize("seed", range(11, 14))
+def test_late_calls_lose_nothing_to_the_death_of_what_autocelery_adds(shop: Shop, seed: int) -> None:
+    live = Storm(shop, "live", "late", OURS, seed).run()
+    print(f"\nseed {seed} live, ours only: {live}")
+    assert live.right == live.sent
+
+
+@pytest.mark.parametrize("seed", range(21, 24))
+def test_early_calls_end_right_or_say_what_died(shop: Shop, seed: int) -> None:
+    live = Storm(shop, "live", "early", OURS, seed).run()
+    print(f"\nseed {seed} live, early: {live}")
+    assert live.wrong == live.lost == 0
+    assert set(live.failed) <= {"HostLost"}

@@ -26,6 +26,8 @@ ROWS = (
     "import_time",
     "thousand_edits",
 )
+#: Load above which what is measured is the machine's other work too.
+BUSY = 0.5
 THIRD_PARTY = ("numpy", "pandas")
 
 
@@ -37,6 +39,8 @@ def main() -> int:
     if why:
         print(why, file=sys.stderr)
         return 2
+    if load > BUSY:
+        print(f"The load is {load:.1f}: other work will show in every figure.", file=sys.stderr)
     third_party = () if asked.plain else THIRD_PARTY
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:

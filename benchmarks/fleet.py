@@ -92,20 +92,7 @@ class Worker:
         """Start the worker and, with ``wait``, return when it says that it is ready."""
         self._is_ready.clear()
         self._process = subprocess.Popen(
-            [
-                self._python,
-                "-m",
-                "celery",
-                "-A",
-                "proj",
-                "worker",
-                "--pool",
-                "prefork",
-                "-c",
-                "2",
-                "-l",
-                "INFO",
-            ],
+            [self._python, "-m", "celery", "-A", "proj", "worker", "--pool=prefork", "--concurrency=2"],
             cwd=self._top,
             env=self._environment,
             stdin=subprocess.DEVNULL,

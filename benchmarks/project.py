@@ -36,6 +36,7 @@ _CELERY = '''"""The Celery app of a project that its benchmark starts on stock w
 import os
 
 from celery import Celery
+from celery.signals import worker_ready
 
 namespace = {"global_keyprefix": os.environ["BENCH_NAMESPACE"]}
 app = Celery("proj", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_BACKEND"], include=["proj.tasks"])
@@ -44,6 +45,13 @@ app.conf.update(
     result_backend_transport_options=namespace,
     broker_connection_retry_on_startup=True,
 )
+
+
+@worker_ready.connect
+def say_so(**_):
+    print("the worker is ready.", flush=True)
+
+
 if os.environ.get("BENCH_AUTOCELERY", "1") == "1":
     from autocelery import Autocelery
 

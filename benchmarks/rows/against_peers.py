@@ -71,13 +71,14 @@ def _compared(peer: Peer, bar: str, theirs: Edits, ours: Edits) -> Figure:
 
 def _ours(session: Session) -> Edits:
     with session.worker() as (namespace, _):
-        edits: Edits = session.drive(
+        told = session.drive(
             "own_edits",
             namespace.environment(),
             count=session.repeat(20, 4),
             warm=3,
             first=session.first(),
         )
+    edits: Edits = told["edits"]
     return edits
 
 

@@ -112,7 +112,7 @@ class Autocelery:
         """
         from autocelery._publish.mapping import mapped
 
-        return mapped(self, function, items, **options)
+        return mapped(self.live, function, items, **options)
 
     def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
         """Wait until all ``results`` are there and count them, failures with their errors.

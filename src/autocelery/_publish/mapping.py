@@ -8,14 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.app.task import Task
 from celery.exceptions import TimeoutError as ResultTimeout
 from celery.result import AsyncResult, allow_join_result
 
-if TYPE_CHECKING:
-    from autocelery._publish.facade import Autocelery
+from autocelery._publish.calling import LiveCall
 
 #: Calls that are under way at once, unless told otherwise.
 DEFAULT_WINDOW = 64
@@ -47,7 +46,7 @@ class Waited:
 
 
 def mapped(
-    auto: Autocelery,
+    live: Callable[..., LiveCall],
     function: Any,
     items: Iterable[Any],
     *,
@@ -60,7 +59,7 @@ def mapped(
     total = len(items) if isinstance(items, Sized) else None
     size = chunk or max(1, -(-(total or 1) // MOST_CALLS))
     inner = function.run if isinstance(function, Task) else function
-    call = auto.live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
+    call = live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
     pinned = call.pinned()
     yield from _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
 

@@ -165,7 +165,9 @@ def _check_conflicts(shipped: list[ShippedRoot], paths: list[str]) -> None:
 
 
 def _provides(folder: Path) -> Iterator[str]:
-    for entry in os.scandir(folder):
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
         name, dot, suffix = entry.name.partition(".")
         if not name.isidentifier() or name in ("setup", "conftest", "tests", "manage"):
             continue

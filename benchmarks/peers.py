@@ -60,7 +60,7 @@ def dask_cluster(python: Path) -> Iterator[str]:
     """A running Dask cluster of two worker processes; yields its address."""
     with tempfile.TemporaryDirectory(prefix="dask-", ignore_cleanup_errors=True) as folder:
         command = [str(python), "-m", "benchmarks.drivers.dask_cluster", "{}"]
-        with _process(command, Path(folder), {"PYTHONPATH": str(REPOSITORY)}) as process:
+        with _process(command, Path(folder), {"PYTHONPATH": str(REPOSITORY), "TMPDIR": folder}) as process:
             yield str(json.loads(_await_line(process, "tcp://")))
 
 

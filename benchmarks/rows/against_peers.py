@@ -113,7 +113,12 @@ def _dask(session: Session, count: int) -> Edits:
     assert python is not None
     with peers.dask_cluster(python) as address:
         edits: Edits = session.drive(
-            "dask_edits", {}, python=python, count=count, first=session.first(), address=address
+            "dask_edits",
+            {"TMPDIR": str(session.folder)},  # Dask leaves a folder of its own there
+            python=python,
+            count=count,
+            first=session.first(),
+            address=address,
         )
     return edits
 

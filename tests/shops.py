@@ -19,6 +19,8 @@ from celery.result import AsyncResult
 
 import autocelery.errors
 from autocelery._broker import EmbeddedBroker, LocalBroker
+from autocelery._config import Home
+from autocelery._signing import keys
 from tests.conftest import remove_tree
 from tests.waiting import wait_for
 from tests.workers import Worker
@@ -78,7 +80,7 @@ import json, sys
 from shop.celery import app, auto
 from shop import tasks
 
-names = {"app": app, "auto": auto, "tasks": tasks}
+names = {"app": app, "auto": auto, "tasks": tasks, "kept": {}}
 print(json.dumps({"value": "ready"}), flush=True)
 for line in sys.stdin:
     try:
@@ -154,7 +156,10 @@ class Caller:
         return self._process.pid
 
     def do(self, expression: str) -> Any:
-        """Return the value of ``expression``, which knows ``app``, ``auto`` and ``tasks``, or raise what it raises."""
+        """Return the value of ``expression``, or raise what it raises.
+
+        It knows ``app``, ``auto``, ``tasks`` and a dict ``kept``.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(expression) + "\n")
         return self._answer()
@@ -238,6 +243,11 @@ class Shop:
         caller = Caller(self.top, {**os.environ, **self.environment, **environment})
         self._owned.callback(caller.stop)
         return caller
+
+    def key_text(self) -> str:
+        """Return the public key that this shop's callers sign with, as a worker is told to trust it."""
+        here = Home(keys=self.home / "keys", cache=self.home / "cache")
+        return keys.export_text(keys.own_key(here))
 
     def result(self, task_id: str, timeout: float = 30.0) -> Any:
         """Return the result of a call, or raise what it raised, as its caller would."""

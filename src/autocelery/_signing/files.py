@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autocelery.errors import ConfigurationError, DiskFull, InvalidKey
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _OTHERS_MAY_READ = 0o077
 _OTHERS_MAY_WRITE = 0o022

@@ -118,14 +118,16 @@ def install(app: Celery) -> None:
     """Give ``app`` live messages; a second time changes nothing."""
     existing = app.__dict__.get("amqp")
     if existing is None:
-        app.amqp_cls = _live_kind(symbol_by_name(app.amqp_cls))  # type: ignore[no-untyped-call]
+        app.amqp_cls = live_amqp(app.amqp_cls)
     elif not isinstance(existing, LiveMessages):
-        existing.__class__ = _live_kind(type(existing))
+        existing.__class__ = live_amqp(type(existing))
         existing.task_protocols = {**existing.task_protocols, 2: existing.as_task_v2}
         existing.__dict__.pop("create_task_message", None)
 
 
-def _live_kind(kind: type[AMQP]) -> type[AMQP]:
+def live_amqp(named: str | type[AMQP]) -> type[AMQP]:
+    """Return Celery's AMQP class, given as ``app.amqp_cls`` holds it, with live messages."""
+    kind: type[AMQP] = symbol_by_name(named)  # type: ignore[no-untyped-call]
     return kind if issubclass(kind, LiveMessages) else type(f"Live{kind.__name__}", (LiveMessages, kind), {})
 
 

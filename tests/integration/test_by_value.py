@@ -247,3 +247,22 @@ def test_wait_counts_how_calls_ended_and_keeps_their_errors(run: Run) -> None:
     assert shown[:3] == [2, 2, 0]
     assert "ZeroDivisionError" in shown[3]
     assert "return 1 / x" in shown[3]
+
+
+def test_run_makes_the_calls_of_an_app_live_that_knows_nothing_of_autocelery(run: Run) -> None:
+    shown = run(
+        """
+        from celery import Celery
+        plain = Celery("plain", broker=app.conf.broker_url, backend=app.conf.result_backend)
+        for setting in ("broker_transport_options", "result_backend_transport_options"):
+            plain.conf[setting] = app.conf[setting]
+
+        @plain.task(name="only.here")
+        def only_here(x):
+            return x * 11
+
+        show(got(only_here.delay(2)))
+        """,
+        by=("-m", "autocelery", "run"),
+    )
+    assert shown == 22

@@ -24,10 +24,11 @@ LARGEST_NODE = 64 * 2**20
 
 
 class Fetcher:
-    """Gets blobs for one snapshot. ``store`` is ``None`` where the worker has none: then only the cache serves."""
+    """Gets blobs for one snapshot of one author. ``store`` is ``None`` where the worker has none: the cache serves."""
 
-    def __init__(self, snapshot: str, store: BlobStore | None, cache: BlobCache, no_store: str) -> None:
+    def __init__(self, snapshot: str, key: str, store: BlobStore | None, cache: BlobCache, no_store: str) -> None:
         self._snapshot = snapshot
+        self._key = key
         self._store = store
         self._cache = cache
         self._no_store = no_store
@@ -94,12 +95,12 @@ class Fetcher:
         if len(found) == len(set(names)):
             return found
         deadline = time.monotonic() + HEALING_SECONDS
-        request = f"{self._snapshot}.need"
+        request = f"{self._key}.need"
         while lacking := sorted(set(names) - found.keys()):
             if time.monotonic() > deadline:
                 self._store.discard([request])
                 raise self._incomplete(lacking)
-            self._store.put({request: json.dumps(lacking).encode()})
+            self._store.put({request: json.dumps({"snapshot": self._snapshot, "names": lacking}).encode()})
             time.sleep(HEALING_INTERVAL)
             found |= self._store.get(lacking)
         self._store.discard([request])

@@ -70,7 +70,7 @@ class Preparer:
             lock = self._locks.setdefault(snapshot, threading.Lock())
         with lock:
             store = self._open_store()
-            fetcher = Fetcher(snapshot, store, self._layouts.cache, self._terms.store_problem)
+            fetcher = Fetcher(snapshot, key, store, self._layouts.cache, self._terms.store_problem)
             said = self._verified(snapshot, key, fetcher)
             ready = self._layouts.get(snapshot) or self._layouts.make(
                 snapshot,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,17 +167,22 @@ class Autocelery:
         return Snapshot(found[0][0], found[0][1])
 
 
-def every_app_live() -> AbstractContextManager[None]:
-    """Return a context in which the calls of every app that has autocelery are live."""
+@contextmanager
+def every_app_live() -> Iterator[None]:
+    """Make the calls of every app live, also of those that are made in this block and know nothing of autocelery."""
 
-    def aim(app: Celery, name: str) -> tuple[str, str] | None:
-        auto: Autocelery | None = getattr(app, "autocelery", None)
-        if auto is None:
-            return None
+    def aim(app: Celery, name: str) -> tuple[str, str]:
+        auto: Autocelery = getattr(app, "autocelery", None) or Autocelery(app)
         snapshot = auto.source(app._tasks.get(name))
         return snapshot.id, snapshot.key
 
-    return messages.sending_as(aim)
+    before = Celery.amqp_cls
+    Celery.amqp_cls = messages.live_amqp(before)
+    try:
+        with messages.sending_as(aim):
+            yield
+    finally:
+        Celery.amqp_cls = before
 
 
 def of(task: Task) -> Autocelery:

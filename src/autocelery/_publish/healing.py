@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from autocelery.errors import AutoceleryError
@@ -26,16 +26,16 @@ class Healer:
     """Watches for requests from workers. Owns one daemon thread, which starts with the first snapshot.
 
     Args:
-        requests: returns what workers ask for of the given snapshots.
+        requested: returns what a worker asks for, as JSON: ``snapshot`` and ``names``.
         resend: sends the named blobs of a snapshot.
     """
 
     def __init__(
         self,
-        requests: Callable[[Iterable[str]], Mapping[str, bytes]],
+        requested: Callable[[], bytes | None],
         resend: Callable[[Any, list[str]], None],
     ) -> None:
-        self._requests = requests
+        self._requested = requested
         self._resend = resend
         self._sent: OrderedDict[str, tuple[float, Any]] = OrderedDict()
         self._lock = threading.Lock()
@@ -56,13 +56,13 @@ class Healer:
         while True:
             time.sleep(INTERVAL)
             watched = self._watched()
-            if not watched:
-                continue
             try:
-                for snapshot, content in self._requests(watched).items():
-                    self._resend(watched[snapshot], json.loads(content))
-            except (AutoceleryError, ValueError, KeyError) as exc:
-                logger.debug("Requests for snapshots could not be answered: %s", exc)
+                asked = self._requested() if watched else None
+                if asked is not None:
+                    request = json.loads(asked)
+                    self._resend(watched[request["snapshot"]], request["names"])
+            except (AutoceleryError, ValueError, KeyError, TypeError) as exc:  # another client may answer it
+                logger.debug("A worker's request was not answered: %r", exc)
 
     def _watched(self) -> dict[str, Any]:
         oldest = time.monotonic() - LIFETIME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class Shipper:
         self._asked = 0.0
         self._signed: dict[str, float] = {}
         self._latest: tuple[object, Collected] | None = None
-        self._healer = Healer(self.requests, self._resend)
+        self._healer = Healer(self.requested, self._resend)
 
     @property
     def top(self) -> Path:
@@ -221,10 +221,10 @@ class Shipper:
         if found:
             self.store.put(found)
 
-    def requests(self, snapshots: Iterable[str]) -> Mapping[str, bytes]:
-        """Return what workers ask for, by snapshot."""
-        asked = self.store.get([f"{each}.need" for each in snapshots])
-        return {name.removesuffix(".need"): content for name, content in asked.items()}
+    def requested(self) -> bytes | None:
+        """Return what a worker asks this author for, if one does."""
+        name = f"{self._key().id}.need"
+        return self.store.get([name]).get(name)
 
 
 def _children(collected: Collected, name: str) -> list[str]:

@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from autocelery.errors import PackageMismatch, PackageMissing
@@ -66,7 +67,7 @@ def guard_packages(packages: Sequence[tuple[str, str, str, str | None]]) -> None
 
 def third_party_modules(since: frozenset[str]) -> list[str]:
     """Return the modules outside ``since`` that came from the worker's environment, in the order of their import."""
-    prefixes = tuple(f"{each}{os.sep}" for each in _site_folders())
+    prefixes = tuple(f"{each}{os.sep}" for each in site_folders())
     return [
         name
         for name, module in list(sys.modules.items())
@@ -155,17 +156,21 @@ def _path_hook(folder: Path, compiled: Path) -> Callable[[str], importlib.abc.Pa
     return hook
 
 
-def _site_folders() -> list[str]:
+@cache
+def site_folders() -> tuple[str, ...]:
+    """Return where third-party packages are installed; a zygote asks, so that its hosts know."""
     found = [*site.getsitepackages(), site.getusersitepackages()]
     found += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    return list(dict.fromkeys(os.path.realpath(each) for each in found))
+    return tuple(dict.fromkeys(os.path.realpath(each) for each in found))
 
 
-def _standard_folders() -> list[str]:
+@cache
+def standard_folders() -> frozenset[str]:
     """Return where the standard library is; in a venv that is the base interpreter's."""
     pure = sysconfig.get_path("stdlib")
     binary = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
-    return [pure, binary, os.path.join(pure, "lib-dynload"), os.path.join(binary, "lib-dynload")]
+    found = [pure, binary, os.path.join(pure, "lib-dynload"), os.path.join(binary, "lib-dynload")]
+    return frozenset(os.path.realpath(each) for each in found)
 
 
 def _is_third_party(entry: str) -> bool:
@@ -175,8 +180,7 @@ def _is_third_party(entry: str) -> bool:
     on PYTHONPATH, or an editable install of it, is not.
     """
     real = os.path.realpath(entry)
-    standard = {os.path.realpath(each) for each in _standard_folders()}
-    if real in standard or real.endswith(".zip") or real in _site_folders():
+    if real in standard_folders() or real.endswith(".zip") or real in site_folders():
         return True
     try:
         return any(name.endswith(".dist-info") for name in os.listdir(real))

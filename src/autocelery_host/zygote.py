@@ -25,7 +25,7 @@ import sys
 import threading
 import warnings
 
-from autocelery_host import frames, host
+from autocelery_host import frames, host, importing
 from autocelery_host.limits import die_with_parent, outlive_parent
 
 #: Loaded in every zygote: what each host needs before it sees project code.
@@ -174,6 +174,8 @@ def preload(names: list[str]) -> tuple[list[str], list[str]]:
                 continue
             after = (threading.active_count(), _open_sockets())
             (loaded if after == before else unsafe).append(name)
+    importing.site_folders()
+    importing.standard_folders()
     gc.collect()
     gc.freeze()  # keeps the pages of what is loaded shared between the forks
     return loaded, unsafe

@@ -93,7 +93,7 @@ class Preparer:
             packages=self._packages(ready.manifest),
             values=str(ready.values) if ready.values else None,
             compiled=str(self._layouts.compiled),
-            expires=said.expires,
+            expires=said.expires + statement.CLOCK_SKEW,
             terms=self._terms.host,
         )
 

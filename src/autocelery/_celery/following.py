@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery import Celery, signals
@@ -23,6 +24,9 @@ def follow_workers_of(app: Celery) -> None:
             from autocelery._celery import serving
 
             serving.stop_agent()
+
+    if "celery.bin.control" in sys.modules:  # `celery inspect autocelery` looks its commands up here
+        from autocelery._celery import control  # noqa: F401
 
     signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
     signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")

@@ -73,7 +73,7 @@ class LiveCall:
         extra = options.pop("options", None) or {}
         merged = {**exec_options(self._task), **extra, **options}
         headers = {**(merged.pop("headers", None) or {}), HEADER: header}
-        merged |= {"headers": headers, "route_name": self.name}
+        merged |= {"headers": headers, HEADER: header, "route_name": self.name}
         merged.setdefault("shadow", self.name)
         app = self._task.app
         return app.signature(LIVE_TASK, args=args, kwargs=kwargs, options=merged, immutable=immutable)

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from celery import Celery
 
 from autocelery._model import AppSource
 from autocelery._publish.roots import top_of
+from autocelery.errors import AppNotFound
 
 #: Settings of an app in ``__main__`` that its tasks rely on and that are no connection and no secret.
 _CARRIED = (
@@ -39,8 +41,21 @@ _CARRIED = (
 )
 
 
+#: Where each app was found the last time: to look through every module costs milliseconds.
+_places: WeakKeyDictionary[Celery, tuple[ModuleType, str]] = WeakKeyDictionary()
+
+
 def module_of(app: Celery) -> tuple[ModuleType, str] | None:
     """Return the module, and the name in it, that ``app`` can be imported by; ``None`` for an app in ``__main__``."""
+    place = _places.get(app)
+    if place is None or getattr(place[0], place[1], None) is not app:
+        place = _looked_up(app)
+        if place is not None:
+            _places[app] = place
+    return place
+
+
+def _looked_up(app: Celery) -> tuple[ModuleType, str] | None:
     preferred = [app.main, f"{app.main}.celery", f"{app.main}.celery_app", f"{app.main}.app"]
     names = [each for each in preferred if each in sys.modules]
     names += [each for each in list(sys.modules) if each not in names]
@@ -56,12 +71,23 @@ def module_of(app: Celery) -> tuple[ModuleType, str] | None:
     return None
 
 
-def source_of(app: Celery, top: Path) -> AppSource:
-    """Return where a host of the tree at ``top`` gets ``app`` from."""
+def source_of(app: Celery) -> AppSource:
+    """Return where a host gets ``app`` from.
+
+    Raises:
+        AppNotFound: its tasks are in modules, and it is itself in none, nor in ``__main__``.
+    """
     found = module_of(app)
     if found is not None:
         module, attribute = found
         return AppSource(module=module.__name__, attribute=attribute, main=app.main)
+    is_in_main = any(value is app for value in list(vars(sys.modules["__main__"]).values()))
+    if not is_in_main and (stranded := _tasks_in_modules(app)):
+        raise AppNotFound(
+            f"The Celery app {app.main!r} is bound to no name in a module, so a worker could not import it, and "
+            f"{stranded[0]} and other tasks need it. Bind it where -A points, for Flask in make_celery.py: "
+            'celery_app = create_app().extensions["celery"]'
+        )
     settings = {name: value for name in _CARRIED if _is_plain(value := app.conf.get(name))}
     return AppSource(main=app.main, settings=settings)
 
@@ -73,6 +99,15 @@ def top_for(app: Celery) -> Path:
         return top_of(_import_folder(found[0]))
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     return top_of(Path(script).absolute().parent if script else Path.cwd())
+
+
+def _tasks_in_modules(app: Celery) -> list[str]:
+    own = ("__main__", "__mp_main__")
+    return sorted(
+        name
+        for name, task in app._tasks.items()
+        if not name.startswith(("celery.", "autocelery.")) and type(task).__module__ not in own
+    )
 
 
 def _import_folder(module: ModuleType) -> Path:

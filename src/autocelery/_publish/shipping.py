@@ -172,7 +172,7 @@ class Shipper:
             paths=roots.paths,
             cwd=roots.cwd,
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
-            app=locating.source_of(self._app, self.top),
+            app=locating.source_of(self._app),
             packages=packages_for(imports, provided),
             values=values,
         )

@@ -208,4 +208,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 2**20:.1f} MB"
+    for unit, bytes_in_it in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
+        if size >= bytes_in_it:
+            return f"{size / bytes_in_it:.1f} {unit}"
+    return f"{size} B"

@@ -301,7 +301,8 @@ def test_a_secret_is_shipped_only_if_include_means_that_very_file(top: Path) -> 
         },
     )
     for include, shipped in (
-        ("conf", False), ("conf/**", False), ("**/*", False), ("conf/.env", True), ("**/.env", True), ("conf/.env*", True)
+        ("conf", False), ("conf/**", False), ("**/*", False),
+        ("conf/.env", True), ("**/.env", True), ("conf/.env*", True),
     ):  # fmt: skip
         (top / "pyproject.toml").write_text(f'[tool.autocelery]\ninclude = ["{include}"]\n')
         assert ("conf/.env" in paths(top)) is shipped, include

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from autocelery._snapshot import junk
+from autocelery._snapshot.secrecy import is_secret_name
+
 _LETTERS = st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",))
 _NAMES = st.one_of(
     st.sampled_from(
@@ -16,6 +19,9 @@ _NAMES = st.one_of(
     ),
     st.text(_LETTERS, min_size=1, max_size=12),
 ).filter(lambda name: name not in (".", "..") and _is_ordinary(name))
+#: Names are also drawn from constants in the code under test, so those that mean something there are left out.
+_RULES = (junk.is_never_folder, junk.is_never_file, junk.is_junk_folder, junk.is_junk_file, is_secret_name)
+_PROJECT_FILES = {"build", "dist", "pyvenv.cfg", "pyproject.toml", "setup.py", "setup.cfg", "thumbs.db"}
 _CONTENTS = st.one_of(
     st.binary(max_size=40), st.sampled_from([b"", b"import os\n", b"\0", b"same", b"x" * 5000])
 )
@@ -84,8 +90,8 @@ def _is_ordinary(name: str) -> bool:
     """Tell whether no rule about junk or secrets concerns the name; those have tests of their own."""
     lowered = name.lower()
     return not (
-        lowered.startswith((".", "id_", "to-", "void-"))
-        or lowered.endswith(("~", ".pyc", ".pyo", ".env", ".pem", ".key"))
-        or lowered in ("build", "dist", "thumbs.db")
+        lowered.startswith((".", "to-", "void-"))
+        or any(rule(each) for rule in _RULES for each in (name, lowered))
+        or lowered in _PROJECT_FILES
         or len(name.encode()) > 200
     )

@@ -175,7 +175,8 @@ class Layouts:
         folder = patch(place, edit, blobs.__getitem__, self._folder / snapshot)
         if folder is None:
             return None
-        digests = (donor.digests - edit.old - {name}) | edit.new
+        gone = {*edit.old, *edit.replaced, name, donor.manifest.values}
+        digests = (donor.digests - gone) | edit.new
         digests |= frozenset(map(sys.intern, (snapshot, *blobs, *values)))
         return LaidOut(described, folder, next(iter(values.values()), None), digests)
 

@@ -17,13 +17,15 @@ from autocelery._snapshot.trees import DEPTH_MAX, check_node
 class Edit:
     """Files whose contents differ between two snapshots that are otherwise the same.
 
-    ``files`` are (path in the layout, digest, size in bytes); ``new`` and
-    ``old`` are the nodes that only one of the two has.
+    ``files`` are (path in the layout, digest, size in bytes) as they become,
+    ``replaced`` the digests of what they were; ``new`` and ``old`` are the
+    nodes that only one of the two has.
     """
 
     files: tuple[tuple[str, str, int], ...]
     new: frozenset[str]
     old: frozenset[str]
+    replaced: frozenset[str]
 
 
 def edit_between(
@@ -51,10 +53,11 @@ def edit_between(
     files: list[tuple[str, str, int]] = []
     new: set[str] = set()
     old: set[str] = set()
+    replaced: set[str] = set()
     for _depth in range(DEPTH_MAX):
         pairs = [pair for pair in pairs if pair[1] != pair[2]]
         if not pairs:
-            return Edit(tuple(files), frozenset(new - old), frozenset(old - new))
+            return Edit(tuple(files), frozenset(new - old), frozenset(old - new), frozenset(replaced))
         raw = nodes({digest for _, *both in pairs for digest in both})
         deeper: list[tuple[str, str, str]] = []
         for path, was, now in pairs:
@@ -65,6 +68,7 @@ def edit_between(
                 return None
             files += found[0]
             deeper += found[1]
+            replaced |= found[2]
         pairs = deeper
     return None
 
@@ -95,18 +99,20 @@ def patch(place: Path, edit: Edit, blob: Callable[[str], Path], to: Path) -> Pat
 
 def _changes(
     folder: str, before: tuple[tree.Entry, ...], after: tuple[tree.Entry, ...]
-) -> tuple[list[tuple[str, str, int]], list[tuple[str, str, str]]] | None:
+) -> tuple[list[tuple[str, str, int]], list[tuple[str, str, str]], set[str]] | None:
     if [entry[:2] for entry in before] != [entry[:2] for entry in after]:
         return None
     files: list[tuple[str, str, int]] = []
     folders: list[tuple[str, str, str]] = []
+    replaced: set[str] = set()
     for old, new in zip(before, after, strict=True):
         if old.digest == new.digest:
             continue
         if new.kind == tree.FILE:
             files.append((f"{folder}/{new.name}", new.digest, new.size))
+            replaced.add(old.digest)
         elif new.kind == tree.FOLDER:
             folders.append((f"{folder}/{new.name}", old.digest, new.digest))
         else:
             return None
-    return files, folders
+    return files, folders, replaced

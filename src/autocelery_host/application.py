@@ -107,19 +107,18 @@ class LiveResults(Backend):
         """Return ``text`` with the author's own path in place of the layout's."""
         return text.replace(self.shipped_root, self.local_root)
 
-    def store_result(
-        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    def _get_result_meta(self, result: Any, state: Any, traceback: Any, *args: Any, **kwargs: Any) -> Any:
+        meta = super()._get_result_meta(result, state, self._shown(traceback), *args, **kwargs)
+        return {**meta, "snapshot": self.snapshot}
+
+    def _to_result(
+        self, task_id: Any, state: Any, result: Any, traceback: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Store a result as the backend does, with the author's paths in its traceback."""
-        if isinstance(traceback, str):
-            traceback = self.with_local_paths(traceback)
-        return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        meta = super()._to_result(task_id, state, result, self._shown(traceback), *args, **kwargs)
+        return {**meta, "snapshot": self.snapshot}
 
-    def _get_result_meta(self, *args: Any, **kwargs: Any) -> Any:
-        return {**super()._get_result_meta(*args, **kwargs), "snapshot": self.snapshot}
-
-    def _to_result(self, *args: Any, **kwargs: Any) -> Any:
-        return {**super()._to_result(*args, **kwargs), "snapshot": self.snapshot}
+    def _shown(self, traceback: Any) -> Any:
+        return self.with_local_paths(traceback) if isinstance(traceback, str) else traceback
 
 
 def _store_as_live(app: Celery, order: Order) -> None:

@@ -7,9 +7,10 @@ Celery's. It is replaced, never reloaded.
 
 On the socket: first one JSON frame, ``{"ready": [third-party modules]}`` or
 ``{"failed": [error class, message]}``; then pickled calls ``(uuid, args,
-kwargs, request)`` in, JSON outcomes out. The end of the socket is the end of
-the host. A host that was idle for too long says ``{"bye": true}`` and ends;
-what it had not answered by then it has not begun.
+kwargs, request)`` in, JSON outcomes out; a fifth part of a call says that it
+has ended elsewhere, and what is left to do about it. The end of the socket is
+the end of the host. A host that was idle for too long says ``{"bye": true}``
+and ends; what it had not answered by then it has not begun.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from celery.app import trace
 
 import autocelery_host
 from autocelery.errors import TaskNotInSnapshot
-from autocelery_host import application, frames, importing, messages, outcome
-from autocelery_host.limits import SoftLimit, resident_bytes
+from autocelery_host import aftermath, application, frames, importing, messages, outcome
+from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
 __all__ = ["Host", "Order", "serve"]
@@ -42,8 +43,8 @@ __all__ = ["Host", "Order", "serve"]
 def serve(sock: socket.socket, order: Order) -> int:
     """Be the host of ``order`` until the socket ends; returns the process's exit status."""
     known = frozenset(sys.modules)
-    soft_limit = SoftLimit()
-    _reset_signals(soft_limit)
+    armed = Armed()
+    _reset_signals(armed)
     autocelery_host.become_host_of(order.snapshot, order.key)
     try:
         app = application.load(order)
@@ -51,17 +52,17 @@ def serve(sock: socket.socket, order: Order) -> int:
         frames.send(sock, json.dumps({"failed": outcome.of_failed_import(exc, order)}).encode())
         return 1
     frames.send(sock, json.dumps({"ready": importing.third_party_modules(known)}).encode())
-    return Host(sock, order, app, soft_limit).run()
+    return Host(sock, order, app, armed).run()
 
 
 class Host:
     """Answers calls with Celery's own tracer."""
 
-    def __init__(self, sock: socket.socket, order: Order, app: Celery, soft_limit: SoftLimit) -> None:
+    def __init__(self, sock: socket.socket, order: Order, app: Celery, armed: Armed) -> None:
         self._sock = sock
         self._order = order
         self._app = app
-        self._soft_limit = soft_limit
+        self._armed = armed
 
     def run(self) -> int:
         """Answer calls until told to end, idle for too long, or due to be replaced."""
@@ -76,7 +77,9 @@ class Host:
             if payload is None:
                 break
             answer = self._answer(payload)
-            answer["last"] = last = served == terms.max_calls or _too_big(terms.max_memory)
+            answer["last"] = last = (
+                served == terms.max_calls or _too_big(terms.max_memory) or _has_left(answer)
+            )
             self._sock.settimeout(None)
             frames.send(self._sock, json.dumps(answer).encode())
             self._sock.settimeout(terms.idle_seconds)
@@ -87,10 +90,13 @@ class Host:
         return 0
 
     def _answer(self, payload: bytes) -> dict[str, Any]:
+        self._armed.begin()
         try:
-            uuid, args, kwargs, request = pickle.loads(payload)
+            uuid, args, kwargs, request, *after = pickle.loads(payload)
             task = self._prepared(request)
-            with self._soft_limit:
+            if after:
+                return aftermath.done(task, uuid, args, kwargs, request, after[0])
+            with self._armed:
                 result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
         except BaseException as exc:
             return {"raised": outcome.of_exception(exc, traceback.format_exc())}
@@ -112,9 +118,9 @@ class Host:
         snapshot = self._order.snapshot
         for hanging in ("callbacks", "errbacks", "chain"):
             if request.get(hanging):
-                request[hanging] = [messages.to_plain(each, snapshot) for each in request[hanging]]
+                request[hanging] = [messages.to_plain(self._app, each, snapshot) for each in request[hanging]]
         if request.get("chord"):
-            request["chord"] = messages.to_plain(request["chord"], snapshot)
+            request["chord"] = messages.to_plain(self._app, request["chord"], snapshot)
         if task.__trace__ is None:
             task.__trace__ = trace.build_tracer(
                 name, task, self._app.loader, self._order.terms.hostname, app=self._app
@@ -142,11 +148,15 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _reset_signals(soft_limit: SoftLimit) -> None:
+def _reset_signals(armed: Armed) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    soft_limit.install()
+    armed.install()
+
+
+def _has_left(answer: dict[str, Any]) -> bool:
+    """Whether the task left as no task should, and a pool process would end."""
+    return answer.get("raised", {}).get("kind") in ("exit", "interrupt", "memory")
 
 
 def _too_big(most: int) -> bool:

@@ -8,7 +8,8 @@ import signal
 import sys
 from types import FrameType
 
-from celery.exceptions import SoftTimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.pool import soft_timeout_sighandler
 
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
@@ -35,30 +36,43 @@ def outlive_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 0)
 
 
-class SoftLimit:
-    """Raises ``SoftTimeLimitExceeded`` in the task that runs, and only there.
+class Armed:
+    """Lets a soft time limit, and the end of the worker's process, raise in the task that runs, and only there.
 
-    The signal may come late, when the call that it was meant for has ended:
-    outside ``with soft_limit:`` it does nothing.
+    Inside ``with armed:`` the handlers are those of a pool process. Before
+    it, while a call is prepared, a soft limit is remembered; when nothing
+    runs it does nothing, as it was meant for a call that has ended.
     """
 
     def __init__(self) -> None:
-        self._armed = False
+        self._exceeded = False
 
     def install(self) -> None:
-        """Take over the signal; call it from the main thread."""
-        signal.signal(SOFT_LIMIT_SIGNAL, self._exceeded)
+        """Take over the signals; call it from the main thread."""
+        self.__exit__()
+
+    def begin(self) -> None:
+        """Forget what was meant for the call before."""
+        self._exceeded = False
 
     def __enter__(self) -> None:
-        self._armed = True
+        signal.signal(SOFT_LIMIT_SIGNAL, soft_timeout_sighandler)
+        signal.signal(signal.SIGTERM, _exit)
+        if self._exceeded:
+            self.__exit__()
+            raise SoftTimeLimitExceeded()
 
     def __exit__(self, *exc: object) -> None:
-        self._armed = False
+        signal.signal(SOFT_LIMIT_SIGNAL, self._remember)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def _exceeded(self, signum: int, frame: FrameType | None) -> None:
-        if self._armed:
-            self._armed = False
-            raise SoftTimeLimitExceeded()
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
+        self._exceeded = True
+
+
+def _exit(signum: int, frame: FrameType | None) -> None:
+    """Leave the task by SystemExit, so that what it has to clean up is cleaned up."""
+    raise SystemExit(-(256 - signum))  # the status that a pool process exits with
 
 
 def resident_bytes() -> int:

@@ -155,13 +155,13 @@ def _aim_of_hanging(snapshot: str, key: str) -> Aim:
     return aim
 
 
-def to_plain(signature: Any, snapshot: str) -> Any:
+def to_plain(app: Celery, signature: Any, snapshot: str) -> Any:
     """Return ``signature`` with the live calls of ``snapshot`` in it as plain ones.
 
     For the host of that snapshot, where Celery's own rules for callbacks need
     the tasks themselves; what is sent from there is live again.
     """
-    return _converted(signature, lambda leaf: _plain_leaf(leaf, snapshot))
+    return _converted(signature, lambda leaf: _plain_leaf(app, leaf, snapshot))
 
 
 def _converted(signature: Any, leaf: Any) -> Any:
@@ -206,25 +206,27 @@ def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, An
         if target is None:
             return signature
         headers[HEADER] = header_for(app, name, *target)
-    options.update(headers=headers, route_name=name)
+    options.update({"headers": headers, HEADER: headers[HEADER], "route_name": name})
     options.setdefault("shadow", name)
     return {**signature, "task": LIVE_TASK, "options": options}
 
 
-def _plain_leaf(signature: dict[str, Any], snapshot: str) -> dict[str, Any]:
+def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[str, Any]:
     options = dict(signature.get("options") or {})
     headers = dict(options.get("headers") or {})
-    header = headers.get(HEADER) or {}
+    header = options.get(HEADER) or headers.get(HEADER) or {}
     if signature["task"] != LIVE_TASK or header.get("snapshot") != snapshot:
         return signature
-    del headers[HEADER]
-    options["headers"] = headers
-    options.pop("route_name", None)
-    if options.get("shadow") == header["task"]:
-        del options["shadow"]
-    if not headers:
-        del options["headers"]
-    return {**signature, "task": header["task"], "options": options}
+    name = header["task"]
+    brought = exec_options(app._tasks[name]) if name in app._tasks else {}
+    for option, value in {"shadow": name, "headers": {HEADER: header}, **brought}.items():
+        if options.get(option) == value:
+            del options[option]  # the task brings it along again
+    if "headers" in options:
+        options["headers"] = {each: value for each, value in headers.items() if each != HEADER}
+    for option in (HEADER, "route_name"):
+        options.pop(option, None)
+    return {**signature, "task": name, "options": options}
 
 
 def exec_options(task: Task) -> dict[str, Any]:

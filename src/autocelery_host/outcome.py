@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.utils.serialization import get_pickled_exception
 from kombu.utils.encoding import safe_repr as _safe_repr
 
@@ -18,7 +18,7 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
     """Return what a worker's bookkeeping needs of ``exc``, whose traceback reads ``text``.
 
     ``kind`` is one of ``retry``, ``reject``, ``ignore``, ``exit``,
-    ``interrupt``, ``memory``, ``typed`` (an error of autocelery) and
+    ``interrupt``, ``memory``, ``soft limit``, ``typed`` (an error of autocelery) and
     ``error``.
     """
     if isinstance(exc, ExceptionWithTraceback):
@@ -27,18 +27,24 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
     if isinstance(exc, Retry):
         told |= {"kind": "retry", "message": str(exc.message), "cause": _text(exc.exc)}
     elif isinstance(exc, Reject):
-        told |= {"kind": "reject", "reason": _text(exc.reason), "requeue": bool(exc.requeue)}
+        told |= {"kind": "reject", "reason": _plain(exc.reason), "requeue": bool(exc.requeue)}
     elif isinstance(exc, Ignore):
         told["kind"] = "ignore"
     elif isinstance(exc, SystemExit):
-        told |= {"kind": "exit", "code": exc.code if isinstance(exc.code, int) else None}
+        told |= {"kind": "exit", "code": _plain(exc.code)}
     elif isinstance(exc, KeyboardInterrupt):
         told["kind"] = "interrupt"
     elif isinstance(exc, MemoryError):
         told["kind"] = "memory"
+    elif isinstance(exc, SoftTimeLimitExceeded):
+        told["kind"] = "soft limit"
     elif isinstance(exc, AutoceleryError):
         told |= {"kind": "typed", "message": exc.message}
     return told
+
+
+def _plain(value: object) -> str | int | float | None:
+    return value if isinstance(value, str | int | float | type(None)) else _text(value)
 
 
 def _shown(exc: BaseException) -> str:

@@ -100,20 +100,21 @@ def _refused(
     """Fail the call through Celery's own tracer, so that result, errbacks, chord, signals and log are as ever."""
     if outcome.is_worker_lost(exc):
         return outcome.lost(exc)
-    failing = _Failing(task, exc)
     header = request.pop(HEADER, None)
     if isinstance(header, Mapping) and isinstance(header.get("task"), str):
         request["task"] = header["task"]
-    tracer = build_tracer(task.name, failing, task.app.loader, request.get("hostname"), app=task.app)
+    failing = _Failing(task, exc, request["task"])
+    tracer = build_tracer(failing.name, failing, task.app.loader, request.get("hostname"), app=task.app)
     return tracer(uuid, args, kwargs, request)
 
 
 class _Failing:
     """The live task, with a body that raises."""
 
-    def __init__(self, task: Any, exc: AutoceleryError) -> None:
+    def __init__(self, task: Any, exc: AutoceleryError, name: str) -> None:
         self._task = task
         self._exc = exc
+        self.name = name
         self.throws = (AutoceleryError,)  # expected: one line in the log, without a traceback
 
     def __getattr__(self, name: str) -> Any:

@@ -43,15 +43,11 @@ class LiveTask(Task):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Never runs: a live call needs its header, which a direct call does not have."""
-        raise AutoceleryError(
-            f"{LIVE_TASK} was called without a snapshot. Call a task's own .live, as in add.live.delay(2, 2)."
-        )
+        _taken_from({})
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send what a signature of a live call holds, as its real task would be sent."""
-        header = (options.get("headers") or {}).get(HEADER)
-        if header is None:
-            return self.run()
+        header = _taken_from(options)
         name = header["task"]
         options.pop("route_name", None)
         if options.get("shadow") == name:
@@ -63,10 +59,22 @@ class LiveTask(Task):
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Run the real task here and now, as Celery's ``apply`` does."""
-        header = (options.get("headers") or {}).get(HEADER)
-        if header is None:
-            return self.run()
-        return self.app.tasks[header["task"]].apply(args, kwargs, **options)
+        return self.app.tasks[_taken_from(options)["task"]].apply(args, kwargs, **options)
+
+
+def _taken_from(options: dict[str, Any]) -> Any:
+    """Return the header of a live call, and see to it that it is among the headers in ``options``.
+
+    A signature holds it twice: whoever sets headers of a signature replaces those that it had.
+    """
+    headers = options.get("headers") or {}
+    header = options.pop(HEADER, None) or headers.get(HEADER)
+    if header is None:
+        raise AutoceleryError(
+            f"{LIVE_TASK} was called without a snapshot. Call a task's own .live, as in add.live.delay(2, 2)."
+        )
+    options["headers"] = {**headers, HEADER: header}
+    return header
 
 
 def _is_ours(snapshot: str) -> bool:
@@ -77,4 +85,5 @@ def _is_ours(snapshot: str) -> bool:
 def add_to(app: Celery) -> None:
     """Register the live task with ``app``; a second time changes nothing."""
     if LIVE_TASK not in app._tasks:
-        app.register_task(LiveTask())
+        own = type("LiveTask", (LiveTask,), {"__module__": __name__})  # a task's class belongs to one app
+        app.register_task(own())

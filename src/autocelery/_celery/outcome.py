@@ -8,11 +8,11 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.states import FAILURE
 
 import autocelery.errors
-from autocelery.errors import AutoceleryError
+from autocelery.errors import AutoceleryError, HostLost
 
 _INFO = TraceInfo(FAILURE)
 
@@ -37,6 +37,8 @@ def traced(told: dict[str, Any]) -> Any:
         BaseException: what the task raised past Celery's tracer: ``SystemExit``, ``MemoryError``, ….
     """
     if "raised" in told:
+        if told["raised"]["kind"] == "memory":
+            return lost(_out_of_memory(told["raised"]["repr"]))
         raise _stand_in(told["raised"])
     if "failed" in told:
         return trace_ok_t(
@@ -55,6 +57,14 @@ def lost(exc: AutoceleryError) -> Any:
     return trace_ok_t(_einfo(exc, f"{type(exc).__name__}: {exc.message}"), TraceInfo(FAILURE, exc), 0.0, None)
 
 
+def _out_of_memory(shown: str) -> HostLost:
+    """Return what stands for a MemoryError: raised in the worker, it would end the worker, for everybody."""
+    return HostLost(
+        f"The task ran out of memory ({shown}), and its host was ended. Give the worker's machine more memory, "
+        "or the task less to do at once."
+    )
+
+
 def _einfo(exc: BaseException, text: str) -> ExceptionInfo:
     try:
         raise exc
@@ -71,7 +81,7 @@ def _stand_in(told: dict[str, Any]) -> BaseException:
         "ignore": Ignore,
         "exit": lambda: SystemExit(told["code"]),
         "interrupt": KeyboardInterrupt,
-        "memory": lambda: MemoryError(told["repr"]),
+        "soft limit": SoftTimeLimitExceeded,
         "typed": lambda: getattr(autocelery.errors, told["type"], AutoceleryError)(told["message"]),
     }
     return makers.get(told["kind"], lambda: RemoteError(told["repr"]))()

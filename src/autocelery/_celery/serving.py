@@ -171,7 +171,7 @@ def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
     return WorkerTerms(
         hostname=worker.hostname,
         settings={name: value for name, value in settings.items() if value is not None},
-        blocks_joins="prefork" in str(getattr(pool, "__module__", "")),
+        blocks_joins=bool(getattr(pool, "task_join_will_block", True)),
         log=log,
         idle_seconds=_config.count_setting("AUTOCELERY_HOST_IDLE", _config.DEFAULT_HOST_IDLE),
         max_calls=_config.count_setting("AUTOCELERY_HOST_MAX_CALLS", _config.DEFAULT_HOST_MAX_CALLS),

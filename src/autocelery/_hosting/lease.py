@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 
 import autocelery.errors
 from autocelery._hosting.groups import end_group
@@ -104,11 +104,10 @@ class Lease:
             "answered: killed, out of memory, or a crash in native code. The worker's log may tell which."
         )
 
-    def close(self, release: bool = True) -> None:
-        """Give the host back, to be ended; ``release=False`` where it must die at once."""
+    def close(self, op: Literal["release", "terminate"] = "release") -> None:
+        """Give the host back, to be ended: idle, or with SIGTERM in the middle of its call."""
         with contextlib.suppress(OSError):
-            if release:
-                frames.send(self._agent, b'{"op": "release"}')
+            frames.send(self._agent, json.dumps({"op": op}).encode())
         self._host.close()
         self._agent.close()
 
@@ -148,8 +147,8 @@ class HostPool:
             each.close()
 
     def discard(self, lease: Lease) -> None:
-        """End the host of ``lease`` at once: its call was given up."""
-        lease.close(release=False)
+        """End the host of ``lease``: its call was given up. The task may clean up for a second."""
+        lease.close("terminate")
 
     def close(self) -> None:
         """Give every idle host back."""

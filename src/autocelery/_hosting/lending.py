@@ -193,10 +193,12 @@ def _died(host: HostProcess, snapshot: str) -> Exception:
 
 
 def _hold(holder: socket.socket, host: HostProcess) -> None:
-    """Wait for the lease's end; a host that was given back may end by itself first."""
+    """Wait for the lease's end; a host that was given back, or whose call was given up, may end by itself first."""
     payload = None
     with contextlib.suppress(OSError, frames.FrameTooLarge):
         payload = frames.receive(holder)
+    if payload and json.loads(payload)["op"] == "terminate":
+        host.terminate()
     if payload:
         host.ended.wait(RELEASE_SECONDS)
 

@@ -58,6 +58,12 @@ class HostProcess:
         if then is not None:
             then()
 
+    def terminate(self) -> None:
+        """Let its task clean up and end, as a pool process does that is terminated."""
+        if not self.ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """End it with its whole process group; one that has ended already is left alone."""
         if not self.ended.is_set() and not end_group(self.pid):

@@ -1,0 +1,83 @@
+"""What a snapshot's own code does about a call that ended in the worker's main process, run in a host."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from celery.app.task import Context
+
+from autocelery._celery import serving
+from autocelery.errors import AutoceleryError
+from autocelery_host.messages import HEADER
+
+logger = logging.getLogger(__name__)
+
+#: What is still to be done about the calls that end just now: ``(step, exception)`` in order, by id.
+_steps: dict[str, list[tuple[str, BaseException]]] = {}
+
+
+@contextlib.contextmanager
+def of(request: Any) -> Iterator[None]:
+    """Gather what is noted of ``request`` in this block, then have a host do it; nobody waits for that."""
+    _steps[request.id] = []
+    try:
+        yield
+    finally:
+        steps = _steps.pop(request.id, None)
+        if steps:
+            work = (request, request.request_dict[HEADER], steps)
+            threading.Thread(target=_in_host, args=work, name=f"aftermath-{request.id}", daemon=True).start()
+
+
+def note(task_id: str, step: str, exc: BaseException) -> None:
+    """Remember that the call ``task_id`` needs ``step`` done."""
+    if task_id in _steps:
+        _steps[task_id].append((step, exc))
+
+
+class BackendOfMainProcess:
+    """The result backend, where the errbacks of a call that ends just now are noted, not called."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def mark_as_failure(
+        self, task_id: str, exc: BaseException, traceback: Any = None, request: Any = None, **options: Any
+    ) -> None:
+        """Store a failure, and see to chord and chain, as Celery does."""
+        if request is not None and request.errbacks and task_id in _steps:
+            options["call_errbacks"] = False
+            note(task_id, "errbacks", exc)
+        self._backend.mark_as_failure(task_id, exc, traceback, request=request, **options)
+
+
+def _in_host(request: Any, header: dict[str, Any], steps: list[tuple[str, BaseException]]) -> None:
+    message = dict(request.request_dict)
+    try:
+        payload = pickle.dumps((request.id, request.args, request.kwargs, message, steps), protocol=5)
+        lease = serving.hosts().checkout(header["snapshot"], header["key"])
+        answered = False
+        try:
+            answered = lease.call(payload) is not None
+        finally:
+            (serving.hosts().checkin if answered else serving.hosts().discard)(lease)
+    except AutoceleryError as exc:
+        names = ", ".join(name for name, _ in steps)
+        logger.error("%s of %s could not run: %s", names, request.humaninfo(), exc.message)
+        _send_errbacks(request, steps)
+
+
+def _send_errbacks(request: Any, steps: list[tuple[str, BaseException]]) -> None:
+    """Send the errbacks as calls of their own, for whichever worker can run them."""
+    context: Context = request._context
+    for step, exc in steps:
+        if step == "errbacks":
+            request.task.app.backend._call_task_errbacks(context, exc, None)

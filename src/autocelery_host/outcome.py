@@ -60,15 +60,21 @@ def of_failed_import(exc: BaseException, order: Order) -> list[str]:
     for each in _causes(exc):
         if isinstance(each, AutoceleryError):
             return [type(each).__name__, each.message]
-    text = "".join(traceback.format_exception(exc)).replace(
-        f"{order.folder}/tree", order.local_root.rstrip("/")
-    )
-    relevant = "\n".join(text.strip().splitlines()[-12:])
+    relevant = "".join(_own_frames(exc, order)).replace(f"{order.folder}/tree", order.local_root.rstrip("/"))
     return [
         CodeNotImportable.__name__,
         f"The snapshot {order.snapshot[:12]} cannot be imported: {type(exc).__name__}: {exc}. "
-        f"Mend the code and send the call again. Where it happened:\n{relevant}",
+        f"Mend the code and send the call again. Where it happened:\n{relevant.rstrip()}",
     ]
+
+
+def _own_frames(exc: BaseException, order: Order) -> list[str]:
+    """Return the traceback from the snapshot's first frame on, without the steps of the import system."""
+    told = traceback.TracebackException.from_exception(exc)
+    frames = [each for each in told.stack if not each.filename.startswith("<frozen importlib")]
+    own = [number for number, each in enumerate(frames) if each.filename.startswith(order.folder)]
+    shown = frames[own[0] :] if own else frames[-3:]
+    return [*traceback.StackSummary.from_list(shown).format(), *told.format_exception_only()]
 
 
 def _causes(exc: BaseException | None) -> list[BaseException]:

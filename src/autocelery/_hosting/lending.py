@@ -169,7 +169,7 @@ def _first_word(holder: socket.socket, sock: socket.socket, snapshot: str) -> di
     poll.register(holder, select.POLLIN)
     poll.register(sock, select.POLLIN)
     if any(fd == holder.fileno() for fd, _ in poll.poll()):
-        raise HostLost(f"Whoever asked for snapshot {snapshot[:12]} is gone.")
+        raise ConnectionAbortedError(f"whoever asked for snapshot {snapshot[:12]} is gone")
     try:
         payload = frames.receive(sock)
     except (OSError, frames.FrameTooLarge):

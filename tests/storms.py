@@ -79,10 +79,13 @@ class Storm:
         task: of ``shop.tasks``; it squares a number.
         victims: the names of what is killed, in any order.
         seed: of the order and the moments.
+        pool: of the worker.
     """
 
-    def __init__(self, shop: Shop, way: str, task: str, victims: list[str], seed: int) -> None:
-        self._shop, self._way, self._task = shop, way, task
+    def __init__(
+        self, shop: Shop, way: str, task: str, victims: list[str], seed: int, pool: str = "prefork"
+    ) -> None:
+        self._shop, self._way, self._task, self._pool = shop, way, task, pool
         self._random = random.Random(seed)
         self._victims = self._random.sample(victims, len(victims))
         self._expected: dict[str, int] = {}
@@ -93,7 +96,7 @@ class Storm:
         """Let it rage, and count when it is over."""
         began = time.monotonic()
         caller = self._shop.caller()
-        worker = self._shop.worker(f"storm-{self._way}", "-c", "2")
+        worker = self._shop.worker(f"storm-{self._way}", "-P", self._pool, "-c", "2")
         try:
             for victim in self._victims:
                 self._feed(caller)

@@ -145,6 +145,18 @@ def test_what_a_finished_task_left_behind_ends_with_its_host(
     assert_ended(host, child)
 
 
+def test_a_dead_host_is_noticed_though_a_process_that_it_forked_holds_its_socket(
+    shop: Shop, caller: Caller, worker: Worker, tmp_path: Path
+) -> None:
+    task_id = caller.send("fork_away", str(tmp_path / "pid"))
+    wait_for((tmp_path / "pid").exists, 20, "the task has forked")
+    try:
+        with pytest.raises(HostLost):
+            shop.result(task_id, timeout=10)
+    finally:
+        kill(psutil.Process(int((tmp_path / "pid").read_text())))
+
+
 def test_the_agent_is_started_again_and_a_soft_limit_that_comes_late_does_nothing(
     shop: Shop, caller: Caller, worker: Worker
 ) -> None:

@@ -38,6 +38,15 @@ def test_late_calls_lose_nothing_to_the_death_of_what_autocelery_adds(shop: Shop
     assert live.right == live.sent
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_late_calls_survive_storms_under_the_other_pools(shop: Shop, pool: str) -> None:
+    live = Storm(shop, "live", "late", OURS + ["worker"] * 3, 31, pool).run()
+    deployed = Storm(shop, "deployed", "late", ["worker"] * 3, 31, pool).run()
+    print(f"\n{pool} live:     {live}\n{pool} deployed: {deployed}")
+    assert live.wrong == 0
+    assert live.lost + live.failed.total() <= deployed.lost + deployed.failed.total()
+
+
 @pytest.mark.parametrize("seed", range(21, 24))
 def test_early_calls_end_right_or_say_what_died(shop: Shop, seed: int) -> None:
     live = Storm(shop, "live", "early", OURS, seed).run()

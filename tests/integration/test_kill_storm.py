@@ -22,8 +22,8 @@ def shop(rabbitmq_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_late_calls_survive_a_storm_that_deployed_calls_survive(shop: Shop) -> None:
-    stock = ["pool"] * 3 + ["worker"]
-    ours = ["host"] * 4 + ["zygote"] * 2 + ["agent"]
+    stock = ["pool"] * 2 + ["worker"]
+    ours = ["host"] * 3 + ["zygote", "agent"]
     live = Storm(shop, "live", "late", stock + ours, SEED).run()
     deployed = Storm(shop, "deployed", "late", stock, SEED).run()
     print(f"\nlive:     {live}\ndeployed: {deployed}")
@@ -32,7 +32,7 @@ def test_late_calls_survive_a_storm_that_deployed_calls_survive(shop: Shop) -> N
 
 
 def test_early_calls_end_right_or_say_what_died(shop: Shop) -> None:
-    toll = Storm(shop, "live", "early", ["host"] * 4 + ["zygote"] + ["agent"], SEED).run()
+    toll = Storm(shop, "live", "early", ["host"] * 3 + ["zygote", "agent"], SEED).run()
     print(f"\nlive, early: {toll}")
     assert toll.wrong == 0
     assert toll.lost == 0

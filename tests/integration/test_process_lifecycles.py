@@ -228,14 +228,8 @@ def test_a_worker_that_starts_again_has_its_cache_and_removes_what_was_left_when
     stop_worker(again)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [("-c", "2", "--max-tasks-per-child", "1"), ("--autoscale", "3,1", "--max-memory-per-child", "1")],
-    ids=["max-tasks", "autoscale-and-max-memory"],
-)
-def test_pool_processes_that_are_replaced_leave_no_host(
-    options: tuple[str, ...], shop: Shop, caller: Caller
-) -> None:
+def test_pool_processes_that_are_replaced_after_each_call_leave_no_host(shop: Shop, caller: Caller) -> None:
+    options = ("--autoscale", "3,1", "--max-tasks-per-child", "2", "--max-memory-per-child", "1")
     own = shop.worker("replaced", "-Q", "replaced", *options)
     ids = [caller.send("add", number, 1, queue="replaced") for number in range(12)]
     assert [shop.result(each) for each in ids] == list(range(1, 13))

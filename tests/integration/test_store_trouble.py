@@ -154,6 +154,15 @@ def test_a_caller_that_is_there_sends_again_what_the_store_loses_while_calls_run
         assert shop.result(task_id) == number + 2
 
 
+def test_several_snapshots_are_sent_again_at_once(
+    shop: Shop, caller: Caller, worker: Worker, store: Store
+) -> None:
+    send = "auto.live(lambda x: x + {}).apply_async((1,), countdown=1).id"
+    ids = [caller.do(send.format(number)) for number in range(250, 255)]
+    store.client.flushall()
+    assert [shop.result(each) for each in ids] == [number + 1 for number in range(250, 255)]
+
+
 def test_a_call_whose_caller_is_gone_fails_in_time_when_the_store_was_wiped(
     shop: Shop, worker: Worker, store: Store
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from autocelery._blobs import BlobStore
+from autocelery._blobs import BlobStore, needs
 from autocelery._blobs.packing import unpack
 from autocelery._snapshot.cache import BlobCache
 from autocelery.errors import SnapshotIncomplete, SnapshotInvalid, StoreError, StoreUnavailable
@@ -18,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a caller has to send again what the store lost (DESIGN.md, guarantee 4: within 5 seconds).
 HEALING_SECONDS = 4.0
+#: The least that each further part of a snapshot is waited for, once it has answered.
+HEALING_GRACE = 1.0
 HEALING_INTERVAL = 0.1
 #: Largest manifest or tree node, in bytes: one folder of 100,000 files is 10 MB.
 LARGEST_NODE = 64 * 2**20
@@ -26,12 +27,15 @@ LARGEST_NODE = 64 * 2**20
 class Fetcher:
     """Gets blobs for one snapshot of one author. ``store`` is ``None`` where the worker has none: the cache serves."""
 
-    def __init__(self, snapshot: str, key: str, store: BlobStore | None, cache: BlobCache, no_store: str) -> None:
+    def __init__(
+        self, snapshot: str, key: str, store: BlobStore | None, cache: BlobCache, no_store: str
+    ) -> None:
         self._snapshot = snapshot
         self._key = key
         self._store = store
         self._cache = cache
         self._no_store = no_store
+        self._healing_until = 0.0
         #: Digests that must stay in the cache until the snapshot is laid out.
         self.pins: set[str] = set()
 
@@ -94,16 +98,20 @@ class Fetcher:
         found = self._store.get(names)
         if len(found) == len(set(names)):
             return found
-        deadline = time.monotonic() + HEALING_SECONDS
-        request = f"{self._key}.need"
-        while lacking := sorted(set(names) - found.keys()):
-            if time.monotonic() > deadline:
-                self._store.discard([request])
-                raise self._incomplete(lacking)
-            self._store.put({request: json.dumps({"snapshot": self._snapshot, "names": lacking}).encode()})
-            time.sleep(HEALING_INTERVAL)
-            found |= self._store.get(lacking)
-        self._store.discard([request])
+        now = time.monotonic()
+        self._healing_until = self._healing_until or now + HEALING_SECONDS
+        deadline = max(self._healing_until, now + HEALING_GRACE)
+        used: set[str] = set()
+        try:
+            while lacking := tuple(sorted(set(names) - found.keys())):
+                if time.monotonic() > deadline:
+                    raise self._incomplete(lacking)
+                used.add(slot := needs.any_slot(self._key))
+                self._store.put({slot: needs.Need(self._snapshot, lacking).encode()})
+                time.sleep(HEALING_INTERVAL)
+                found |= self._store.get(lacking)
+        finally:
+            self._store.discard(used)
         logger.info("Snapshot %s: what the store had lost was sent again.", self._snapshot[:12])
         return found
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from autocelery._blobs.needs import Need
 from autocelery.errors import AutoceleryError
 
 logger = logging.getLogger(__name__)
@@ -26,17 +26,20 @@ class Healer:
     """Watches for requests from workers. Owns one daemon thread, which starts with the first snapshot.
 
     Args:
-        requested: returns what a worker asks for, as JSON: ``snapshot`` and ``names``.
+        requested: returns what workers ask for, by the name of the entry in which they do.
         resend: sends the named blobs of a snapshot.
+        answered: removes requests.
     """
 
     def __init__(
         self,
-        requested: Callable[[], bytes | None],
-        resend: Callable[[Any, list[str]], None],
+        requested: Callable[[], Mapping[str, Need]],
+        resend: Callable[[Any, Collection[str]], None],
+        answered: Callable[[Collection[str]], None],
     ) -> None:
         self._requested = requested
         self._resend = resend
+        self._answered = answered
         self._sent: OrderedDict[str, tuple[float, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._owner = 0
@@ -57,12 +60,18 @@ class Healer:
             time.sleep(INTERVAL)
             watched = self._watched()
             try:
-                asked = self._requested() if watched else None
-                if asked is not None:
-                    request = json.loads(asked)
-                    self._resend(watched[request["snapshot"]], request["names"])
-            except (AutoceleryError, ValueError, KeyError, TypeError) as exc:  # another client may answer it
-                logger.debug("A worker's request was not answered: %r", exc)
+                if watched:
+                    self._answer(watched)
+            except AutoceleryError as exc:
+                logger.debug("Workers' requests were not answered: %r", exc)
+
+    def _answer(self, watched: Mapping[str, Any]) -> None:
+        requests = self._requested()
+        ours = {name: need for name, need in requests.items() if need.snapshot in watched}
+        for need in set(ours.values()):  # the others another client of the same user may answer
+            self._resend(watched[need.snapshot], need.names)
+        if ours:
+            self._answered(ours)
 
     def _watched(self) -> dict[str, Any]:
         oldest = time.monotonic() - LIFETIME

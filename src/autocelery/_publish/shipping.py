@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
 
 from autocelery import _config
-from autocelery._blobs import BlobStore, open_store, pack, store_url_for
+from autocelery._blobs import BlobStore, needs, open_store, pack, store_url_for
 from autocelery._celery import live_task
 from autocelery._model import Manifest, Root, Snapshot
 from autocelery._publish import locating
@@ -76,7 +76,7 @@ class Shipper:
         self._asked = 0.0
         self._signed: dict[str, float] = {}
         self._latest: tuple[object, Collected] | None = None
-        self._healer = Healer(self.requested, self._resend)
+        self._healer = Healer(self.requested, self._resend, self._answered)
 
     @property
     def top(self) -> Path:
@@ -211,20 +211,29 @@ class Shipper:
     def _key(self) -> keys.SigningKey:
         return keys.own_key(_config.home())
 
-    def _resend(self, collected: Collected, names: Iterable[str]) -> None:
-        """Send again what a worker did not find; what cannot be read any more is left out, and its call fails."""
+    def _resend(self, collected: Collected, names: Collection[str]) -> None:
+        """Send again what a worker did not find; what cannot be read any more is left out, and its call fails.
+
+        Who lacks the statement or a folder lacks more, and would ask level by level.
+        """
         signature = f"{collected.id}.{self._key().id}.sig"
-        wanted = [name for name in names if not name.endswith(".sig")]
+        folders = {collected.id, *(each for tree in collected.trees for each in tree.nodes)}
+        wanted = {name for name in names if not name.endswith(".sig")}
+        if signature in names or not folders.isdisjoint(wanted):
+            wanted |= folders
         found = {name: pack(raw) for name in wanted if (raw := collected.read(name)) is not None}
         if signature in names:
             found |= self._statement(collected, time.time())
         if found:
             self.store.put(found)
 
-    def requested(self) -> bytes | None:
-        """Return what a worker asks this author for, if one does."""
-        name = f"{self._key().id}.need"
-        return self.store.get([name]).get(name)
+    def requested(self) -> Mapping[str, needs.Need]:
+        """Return what workers ask this author for, by the name of the entry in which they do."""
+        asked = self.store.get(needs.slots(self._key().id)).items()
+        return {name: need for name, content in asked if (need := needs.decode(content)) is not None}
+
+    def _answered(self, names: Collection[str]) -> None:
+        self.store.discard(names)
 
 
 def _children(collected: Collected, name: str) -> list[str]:

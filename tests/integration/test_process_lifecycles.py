@@ -174,6 +174,18 @@ def test_the_agent_is_started_again_and_a_soft_limit_that_comes_late_does_nothin
     assert is_alive(host)
 
 
+def test_a_sigterm_to_everything_leaves_the_agent_and_its_zygotes_to_the_worker(
+    shop: Shop, caller: Caller, worker: Worker
+) -> None:
+    shop.result(caller.send("pid"))
+    family = family_of(worker.pid)
+    for each in (*family.agents, *family.zygotes):
+        kill(each, signal.SIGTERM)
+    shop.result(caller.send("pid"))
+    assert {each.pid for each in family_of(worker.pid).agents} == {each.pid for each in family.agents}
+    assert all(is_alive(each.pid) for each in family.zygotes)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM])
 def test_nothing_is_left_of_a_worker_that_ends_by(
     number: signal.Signals, shop: Shop, caller: Caller, temporary: Path, tmp_path: Path

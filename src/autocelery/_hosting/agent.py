@@ -27,7 +27,7 @@ import threading
 from typing import Any
 
 from autocelery._hosting.lending import Lender
-from autocelery._hosting.terms import AgentTerms
+from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError, DiskFull
 from autocelery_host import frames
 
@@ -42,9 +42,10 @@ def main() -> None:
     logging.basicConfig(
         format="[%(asctime)s: %(levelname)s/autocelery-agent] %(message)s", level=logging.INFO
     )
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    # A supervisor sends SIGTERM to the whole group: the worker drains then, and needs its hosts until it is done.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(STOP_SIGNAL, lambda *_: sys.exit(0))
     listener = socket.socket(fileno=int(sys.argv[1]))
     Agent(terms, listener).serve()
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autocelery._hosting.terms import AgentTerms
+from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class AgentProcess:
         with self._spawning:
             process = self._process
         if process is not None:
-            process.terminate()
+            process.send_signal(STOP_SIGNAL)
             try:
                 process.wait(deadline)
             except subprocess.TimeoutExpired:

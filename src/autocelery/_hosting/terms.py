@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from autocelery_host.order import WorkerTerms
+
+#: How a worker tells its agent to end; nobody else sends it, as they send SIGTERM.
+STOP_SIGNAL = signal.SIGUSR2
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def _reset_signals(armed: Armed) -> None:
 
 def _has_left(answer: dict[str, Any]) -> bool:
     """Whether the task left as no task should, and a pool process would end."""
-    return answer.get("raised", {}).get("kind") in ("exit", "interrupt", "memory")
+    return (answer.get("raised") or answer.get("failed") or {}).get("kind") in ("exit", "interrupt", "memory")
 
 
 def _too_big(most: int) -> bool:

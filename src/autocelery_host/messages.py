@@ -100,6 +100,11 @@ class LiveMessages(AMQP):
             if target is None:
                 return super().as_task_v2(name=name, **options)
             header = header_for(self.app, name, *target)
+        elif name not in (
+            header["task"],
+            LIVE_TASK,
+        ):  # Celery hands a chord body's headers to the unlock task
+            header = header_for(self.app, name, header["snapshot"], header["key"])
         whose = _aim_of_hanging(header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):
@@ -111,7 +116,14 @@ class LiveMessages(AMQP):
         message.headers["shadow"] = message.headers.get("shadow") or real
         message.headers["task"] = LIVE_TASK
         message.headers[HEADER] = header
-        return message
+        return message._replace(headers=_Headers(message.headers))
+
+
+class _Headers(dict[str, Any]):
+    """A message's headers, which the sender then updates with the ones that the caller gave: not with ours."""
+
+    def update(self, given: Mapping[str, Any], **named: Any) -> None:  # type: ignore[override]
+        super().update({**given, **named, HEADER: self[HEADER]})
 
 
 def install(app: Celery) -> None:

@@ -28,7 +28,7 @@ def run(task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -
             lease = serving.hosts().checkout(header["snapshot"], header["key"])
             told = _called(lease, payload)
             if told is not None:
-                return outcome.traced(told)
+                return outcome.traced(told, serving.is_pool_child())
     except AutoceleryError as exc:
         return _refused(task, exc, uuid, args, kwargs, request)
 

@@ -30,15 +30,24 @@ class RemoteError(Exception):
     __str__ = __repr__
 
 
-def traced(told: dict[str, Any]) -> Any:
+def traced(told: dict[str, Any], in_pool_child: bool) -> Any:
     """Return ``(R, I, T, Rstr)`` for what a host told of a call.
+
+    Args:
+        told: what `autocelery_host.outcome` made of the call's end.
+        in_pool_child: whether this process belongs to a prefork pool, which
+            replaces it when a task leaves by SystemExit. Any other pool has
+            only one process: there it is the host that is lost.
 
     Raises:
         BaseException: what the task raised past Celery's tracer: ``SystemExit``, ``MemoryError``, ….
     """
     if "raised" in told:
-        if told["raised"]["kind"] == "memory":
-            return lost(_out_of_memory(told["raised"]["repr"]))
+        kind, shown = told["raised"]["kind"], told["raised"]["repr"]
+        if kind == "memory":
+            return lost(_out_of_memory(shown))
+        if kind in ("exit", "interrupt") and not in_pool_child:
+            return lost(HostLost(f"The task left by {shown}, and its host was ended."))
         raise _stand_in(told["raised"])
     if "failed" in told:
         return trace_ok_t(
@@ -70,13 +79,20 @@ def _einfo(exc: BaseException, text: str) -> ExceptionInfo:
         raise exc
     except BaseException:  # noqa: BLE001 - raised a line above, to be described
         einfo = ExceptionInfo()
+    if not isinstance(exc, Retry | Reject | Ignore):
+        einfo.exception = exc  # as Celery's tracer leaves it: of a failure it takes billiard's wrapper off
     einfo.traceback = text
     return einfo
 
 
+def _when(told: Any) -> Any:
+    """Return seconds as they are, and a time that came as text so that it shows as it did."""
+    return RemoteError(told) if isinstance(told, str) else told
+
+
 def _stand_in(told: dict[str, Any]) -> BaseException:
     makers: dict[str, Callable[[], BaseException]] = {
-        "retry": lambda: Retry(told["message"], exc=RemoteError(told["cause"])),
+        "retry": lambda: Retry(told["message"], exc=RemoteError(told["cause"]), when=_when(told["when"])),
         "reject": lambda: Reject(told["reason"], requeue=told["requeue"]),
         "ignore": Ignore,
         "exit": lambda: SystemExit(told["code"]),

@@ -79,7 +79,11 @@ class Record:
         for call in self.calls:
             found += [f"{call.name} {call.args} of {call.parent} in {call.root}"]
             found += [f"  published {each}" for each in call.published]
-            found += [f"  {kind} {told}" for kind, told in call.events]
+            found += [
+                f"  {kind}: {name}={value}"
+                for kind, told in call.events
+                for name, value in told or [("", "")]
+            ]
             found += [f"  ran {each}" for each in call.ran]
             found += [f"  stored {name}={value}" for name, value in call.stored]
             found += [f"  logged {each}" for each in call.logged]
@@ -163,8 +167,12 @@ def stored_of(meta: Mapping[str, Any], labels: Labels) -> Pairs:
 
 
 def whoever_was_last(record: Record) -> Record:
-    """Return ``record`` without parents and roots: a chord's body is the child of the header's task that ended last."""
-    return Record(record.value, tuple(sorted((_orphaned(each) for each in record.calls), key=repr)))
+    """Return ``record`` without parents and roots: a chord's body is the child of the header's task that ended last.
+
+    Where the backend cannot count, Celery polls with a task, as often as it takes: that is left out too.
+    """
+    calls = [_orphaned(each) for each in record.calls if each.name != "celery.chord_unlock"]
+    return Record(record.value, tuple(sorted(calls, key=repr)))
 
 
 def _orphaned(call: CallRecord) -> CallRecord:

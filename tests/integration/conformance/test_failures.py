@@ -73,17 +73,17 @@ def test_errors_of_ignored_results_are_stored_where_asked_for(same: Same) -> Non
     assert record.call("fails_remembered").meta("status") == "FAILURE"
 
 
-@pytest.mark.pools("prefork", "threads")
+@pytest.mark.pools("prefork")
 @pytest.mark.parametrize("code", [0, 3, "a reason"])
 def test_a_task_that_exits_is_a_lost_worker(same: Same, code: Any) -> None:
-    """The solo pool would end the worker itself."""
+    """In the other pools a deployed call that exits is never heard of again."""
     record = same(lambda on: on.exits.delay(code))
     assert record.value[0] == "FAILURE"
     assert "WorkerLostError" in record.value[1]
 
 
-@pytest.mark.pools("prefork", "threads")
+@pytest.mark.pools("prefork")
 def test_a_task_that_is_interrupted_is_a_lost_worker(same: Same) -> None:
-    """The solo pool would end the worker itself."""
+    """In the other pools a deployed call that is interrupted is never heard of again."""
     record = same(lambda on: on.interrupts.delay())
     assert "WorkerLostError" in record.value[1]

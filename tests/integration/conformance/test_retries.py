@@ -27,7 +27,7 @@ def test_a_task_is_tried_until_it_succeeds(same: Same) -> None:
 def test_the_reason_of_a_retry_is_told(same: Same) -> None:
     call = same(lambda on: on.third_time_for_a_reason.delay()).call("third_time_for_a_reason")
     reasons = [dict(fields)["exception"] for kind, fields in call.events if kind == "task-retried"]
-    assert reasons == ["ConnectionError('flaky')"] * 2
+    assert ["ConnectionError('flaky')" in each for each in reasons] == [True, True]
 
 
 @pytest.mark.reduced

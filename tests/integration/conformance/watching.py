@@ -46,6 +46,13 @@ class Watch:
         """Return how many events of these types the call has had."""
         return sum(event["type"] in types for event in list(self._events[task_id]))
 
+    def received(self, name: str) -> list[str]:
+        """Return the arguments of every call of this task that the worker has received."""
+        events = [event for each in list(self._events.values()) for event in list(each)]
+        return [
+            event["args"] for event in events if event["type"] == "task-received" and event["name"] == name
+        ]
+
     def ended(self, task_id: str) -> int:
         """Return how many times the call came to an end that an event tells."""
         return self.count(task_id, *_ENDS)

@@ -25,7 +25,12 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
         exc = exc.exc
     told: dict[str, Any] = {"kind": "error", "type": type(exc).__name__, "repr": _shown(exc), "text": text}
     if isinstance(exc, Retry):
-        told |= {"kind": "retry", "message": str(exc.message), "cause": _text(exc.exc), "when": _plain(exc.when)}
+        told |= {
+            "kind": "retry",
+            "message": str(exc.message),
+            "cause": _text(exc.exc),
+            "when": _plain(exc.when),
+        }
     elif isinstance(exc, Reject):
         told |= {"kind": "reject", "reason": _plain(exc.reason), "requeue": bool(exc.requeue)}
     elif isinstance(exc, Ignore):

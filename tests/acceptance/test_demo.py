@@ -65,7 +65,11 @@ def test_every_result_is_right_on_each_broker_and_nothing_stays(place: Path, bro
 
 
 def test_settings_of_whoever_runs_it_do_not_reach_into_it(place: Path) -> None:
-    hostile = {"CELERY_BROKER_URL": "redis://localhost:1", "AUTOCELERY_STORE": "/nowhere", "CELERY_APP": "nope"}
+    hostile = {
+        "CELERY_BROKER_URL": "redis://localhost:1",
+        "AUTOCELERY_STORE": "/nowhere",
+        "CELERY_APP": "nope",
+    }
     demo = start(place, "--keep", **hostile)
     shown, said = demo.communicate(timeout=200)
     assert demo.returncode == 0, shown + said

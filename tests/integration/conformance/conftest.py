@@ -19,7 +19,7 @@ from tests.integration.conformance.fleets import Caller, Fleet, record_of
 from tests.integration.conformance.records import Record
 
 #: Every scenario runs on these.
-_EVERYWHERE = ("redis-prefork", "redis-threads", "redis-solo")
+_EVERYWHERE = ("redis-prefork", "redis-threads", "redis-solo", "redis-gevent")
 #: Those marked ``reduced`` run on these too: broker and backend, and the pool.
 _REDUCED = ("rabbitmq+rpc-prefork", "rabbitmq+postgres-prefork", "redis+postgres-threads")
 _WAYS = ("deployed", "live", "block")

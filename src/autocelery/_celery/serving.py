@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -17,12 +18,19 @@ from autocelery._blobs.redis import without_password
 from autocelery._hosting.lease import HostPool, ask
 from autocelery._hosting.starting import AgentProcess
 from autocelery._hosting.terms import AgentTerms
-from autocelery.errors import AgentUnavailable, AutoceleryError
+from autocelery.errors import AgentUnavailable, AutoceleryError, ConfigurationError
 from autocelery_host import importing
 from autocelery_host.order import WorkerTerms
 
+logger = logging.getLogger(__name__)
+
 #: Names the agent's socket to pool processes that are spawned, not forked.
 ADDRESS_VARIABLE = "AUTOCELERY_AGENT"
+
+_NOT_UNDER_EVENTLET = (
+    "this worker has the eventlet pool, which its maintainers have deprecated, and which does not wait for other "
+    "processes as Python does. Start the worker with another pool: `celery worker -P gevent`, or threads, prefork or solo."
+)
 
 #: What a host takes over from its worker: where messages and results go, and how to get there.
 CONNECTION_SETTINGS = (
@@ -63,15 +71,19 @@ CONNECTION_SETTINGS = (
 
 _agent: AgentProcess | None = None
 _hosts: HostPool | None = None
+_refusal = ""
 
 
 def hosts() -> HostPool:
     """Return this process's pool of leased hosts.
 
     Raises:
+        ConfigurationError: its worker refuses live calls, since it has a pool that cannot run them.
         AgentUnavailable: this process belongs to no worker that has an agent.
     """
     global _hosts
+    if _refusal:
+        raise ConfigurationError(_refusal)
     if _hosts is None:
         address = os.environ.get(ADDRESS_VARIABLE)
         if not address:
@@ -114,14 +126,25 @@ def store_shown(app: Celery) -> str:
 
 
 def start_agent(app: Celery, worker: Any) -> None:
-    """Start the agent of ``worker``; the one of an earlier worker in this process ends."""
-    global _agent, _hosts
+    """Start the agent of ``worker``; the one of an earlier worker in this process ends.
+
+    A worker with the eventlet pool gets none: it says why, and refuses live calls.
+    """
+    global _agent, _hosts, _refusal
     stop_agent()
+    _refusal = _NOT_UNDER_EVENTLET if _has_eventlet(worker) else ""
+    if _refusal:
+        logger.error("Live calls are refused: %s", _refusal)
+        return
     _agent = AgentProcess(lambda folder: _terms(app, worker, folder))
     _agent.start()
     os.environ[ADDRESS_VARIABLE] = _agent.address
     _hosts = None
     atexit.register(stop_agent)
+
+
+def _has_eventlet(worker: Any) -> bool:
+    return "eventlet" in str(getattr(getattr(worker, "pool_cls", None), "__module__", ""))
 
 
 def stop_agent() -> None:

@@ -19,9 +19,9 @@ from tests.integration.conformance.fleets import Caller, Fleet, record_of
 from tests.integration.conformance.records import Record
 
 #: Every scenario runs on these.
-_EVERYWHERE = ("redis-prefork", "redis-threads", "redis-solo", "redis-gevent")
+_EVERYWHERE = ("redis-prefork", "redis-threads", "redis-solo")
 #: Those marked ``reduced`` run on these too: broker and backend, and the pool.
-_REDUCED = ("rabbitmq+rpc-prefork", "rabbitmq+postgres-prefork", "redis+postgres-threads")
+_REDUCED = ("rabbitmq+rpc-prefork", "rabbitmq+postgres-prefork", "redis+postgres-threads", "redis-gevent")
 _WAYS = ("deployed", "live", "block")
 
 

@@ -29,7 +29,8 @@ ADDRESS_VARIABLE = "AUTOCELERY_AGENT"
 
 _NOT_UNDER_EVENTLET = (
     "this worker has the eventlet pool, which its maintainers have deprecated, and which does not wait for other "
-    "processes as Python does. Start the worker with another pool: `celery worker -P gevent`, or threads, prefork or solo."
+    "processes as Python does. Start the worker with another pool: `celery worker -P gevent`, or threads, "
+    "prefork or solo."
 )
 
 #: What a host takes over from its worker: where messages and results go, and how to get there.

@@ -7,6 +7,7 @@ working tree would have: import path, working directory, ``__main__``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.abc
@@ -113,13 +114,19 @@ class _SnapshotLoader(importlib.machinery.SourceFileLoader):
         path = self.get_filename(fullname)
         source = self.get_data(path)
         kept = self.compiled / f"{hashlib.sha256(source).hexdigest()}.{sys.implementation.cache_tag}"
-        try:
-            code = marshal.loads(kept.read_bytes())
-        except (OSError, ValueError, EOFError, TypeError):
+        code = _kept_code(kept)
+        if code is None:
             code = self.source_to_code(source, path)
             _keep(kept, marshal.dumps(code))
             return code
         return _relocated(code, path)
+
+
+def _kept_code(kept: Path) -> types.CodeType | None:
+    with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+        code = marshal.loads(kept.read_bytes())
+        return code if isinstance(code, types.CodeType) else None
+    return None
 
 
 def _relocated(code: types.CodeType, path: str) -> types.CodeType:

@@ -266,3 +266,47 @@ def test_run_makes_the_calls_of_an_app_live_that_knows_nothing_of_autocelery(run
         by=("-m", "autocelery", "run"),
     )
     assert shown == 22
+
+
+def test_a_retry_inside_map_is_an_error_at_its_item_and_not_a_call_that_never_ends(run: Run) -> None:
+    shown = run("""
+        @app.task(bind=True)
+        def again(self, x):
+            raise self.retry(exc=KeyError(x), countdown=0)
+
+        @app.task(bind=True)
+        def once_more(self, x):
+            raise self.retry(countdown=0)
+
+        seen = []
+        for task in (again, once_more):
+            try:
+                list(auto.map(task, [1]))
+            except Exception as exc:
+                seen.append([type(exc).__name__, str(exc)])
+        show(seen)
+    """)
+    assert shown[0][0] == "KeyError"
+    assert shown[1][0] == "AutoceleryError"
+    assert "task.live.delay()" in shown[1][1]
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_script_in_a_folder_from_which_nothing_is_shipped_runs(
+    project: Path, run: Run, ignored: bool
+) -> None:
+    scratch = project / f"scratch-{ignored}"
+    scratch.mkdir()
+    (project / ".gitignore").write_text("scratch-True/\n" if ignored else "")
+    script = scratch / "script.py" if ignored else project / "script.py"
+    script.write_text(SCRIPT_HEAD + "show(got(double.live.delay(4)))\n")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=scratch,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == ("8", 0), done.stderr

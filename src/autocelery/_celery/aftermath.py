@@ -12,7 +12,6 @@ from typing import Any
 from celery.app.task import Context
 
 from autocelery._celery import serving
-from autocelery.errors import AutoceleryError
 from autocelery_host.messages import HEADER
 
 logger = logging.getLogger(__name__)
@@ -69,9 +68,9 @@ def _in_host(request: Any, header: dict[str, Any], steps: list[tuple[str, BaseEx
             answered = lease.call(payload) is not None
         finally:
             (serving.hosts().checkin if answered else serving.hosts().discard)(lease)
-    except AutoceleryError as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever it was, the errbacks must still be sent
         names = ", ".join(name for name, _ in steps)
-        logger.error("%s of %s could not run: %s", names, request.humaninfo(), exc.message)
+        logger.error("%s of %s could not run: %r", names, request.humaninfo(), exc)
         _send_errbacks(request, steps)
 
 

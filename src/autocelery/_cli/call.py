@@ -69,10 +69,24 @@ def _send(shell: Shell, task: str, arguments: tuple[str, ...], asked: Options) -
         naming.require_backend(auto.app)
     if not asked.no_check:
         inspecting.require_worker(auto.app, patience_with(auto.app))
-    snapshot = auto.found(asked.using) if asked.using else auto.source(found)
     positional, named = parse(arguments)
+    _check(found, positional, named)
+    snapshot = auto.found(asked.using) if asked.using else auto.source(found)
     options = {"queue": asked.queue} if asked.queue else {}
     return found.using(snapshot).apply_async(positional, named, **options), snapshot.id
+
+
+def _check(task: Any, positional: list[Any], named: dict[str, Any]) -> None:
+    """Refuse arguments that the task does not take, before anything is shipped."""
+    if not task.typing:
+        return
+    try:
+        task.__header__(*positional, **named)
+    except TypeError as error:
+        raise AutoceleryError(
+            f"{error}. Nothing was sent. Each word is one argument, name=value a named one; "
+            "options of this command come before the task."
+        ) from None
 
 
 def parse(arguments: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:

@@ -159,12 +159,14 @@ class Autocelery:
         names = self.shipper.store.names(".sig")
         found = [name.split(".") for name in names if name.startswith(prefix)]
         if len({each[0] for each in found}) != 1:
-            known = "several" if found else "no"
+            known = "Several snapshots" if found else "No snapshot"
             raise SnapshotNotFound(
-                f"{known} snapshot in {self.shipper.store.url} begins with {prefix!r}. "
+                f"{known} in {self.shipper.store.url} may be meant by {prefix!r}. "
                 "`autocelery snapshots list` shows them; give more digits, or take a new one with auto.snapshot()."
             )
-        return Snapshot(found[0][0], found[0][1])
+        own = self.shipper.key_id()  # several authors may have signed it: prefer oneself
+        keys = [key for _, key, *_ in found]
+        return Snapshot(found[0][0], own if own in keys else keys[0])
 
 
 @contextmanager

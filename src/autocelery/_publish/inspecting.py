@@ -85,8 +85,8 @@ def require_worker(app: Celery, timeout: float = 1.0) -> None:
         WorkerWithoutAutocelery: those that answer do not have the live task.
         BrokerUnavailable: the broker cannot be reached.
     """
-    if _ask(app, _REPORT, timeout, limit=1):
-        return
+    if any(_REPORT in told for told in _ask(app, _REPORT, timeout, limit=1).values()):
+        return  # a worker without it answers too, with an error
     found = workers(app, timeout)
     if not found:
         raise NoWorkers(

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery.app.task import Task
+from celery.exceptions import Retry
 from celery.exceptions import TimeoutError as ResultTimeout
 from celery.result import AsyncResult, allow_join_result
 
 from autocelery._publish.calling import LiveCall
+from autocelery.errors import AutoceleryError
 
 #: Calls that are under way at once, unless told otherwise.
 DEFAULT_WINDOW = 64
@@ -55,13 +57,13 @@ def mapped(
     timeout: float | None = None,
     progress: bool | None = None,
 ) -> Iterator[Any]:
-    """Yield the results of ``function`` over ``items``, in order; see `Autocelery.map`."""
+    """Return an iterator over the results of ``function`` for ``items``, in order; see `Autocelery.map`."""
     total = len(items) if isinstance(items, Sized) else None
     size = chunk or max(1, -(-(total or 1) // MOST_CALLS))
     inner = function.run if isinstance(function, Task) else function
     call = live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
     pinned = call.pinned()
-    yield from _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
+    return _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -72,7 +74,16 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def _over(function: Any) -> Callable[[list[Any]], list[Any]]:
     def run_each(batch: list[Any]) -> list[Any]:
-        return [function(item) for item in batch]
+        return [run_one(item) for item in batch]
+
+    def run_one(item: Any) -> Any:
+        try:
+            return function(item)
+        except Retry as exc:
+            raise exc.exc or AutoceleryError(
+                "A task asked for a retry inside auto.map, where many items share one call. Send it with "
+                "task.live.delay() or as a group of task.live.s(), or let the function try again itself."
+            ) from exc
 
     return run_each
 

@@ -165,12 +165,13 @@ class Shipper:
             )
 
     def _described(self, roots: Roots, found: tuple[CollectedTree, ...], values: str | None) -> Manifest:
+        shipped = {root.name: tree for root, tree in zip(roots.roots, found, strict=True)}
         imports = frozenset().union(*(tree.imports for tree in found))
         provided = frozenset().union(*(tree.modules for tree in found))
         return Manifest(
             roots=tuple(Root(root.name, tree.digest) for root, tree in zip(roots.roots, found, strict=True)),
-            paths=roots.paths,
-            cwd=roots.cwd,
+            paths=tuple(path for path in roots.paths if _ships(shipped, path)),
+            cwd=_nearest(shipped, roots.cwd),
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
             app=locating.source_of(self._app),
             packages=packages_for(imports, provided),
@@ -234,6 +235,27 @@ class Shipper:
 
     def _answered(self, names: Collection[str]) -> None:
         self.store.discard(names)
+
+
+def _ships(shipped: Mapping[str, CollectedTree], path: str) -> bool:
+    """Whether the folder ``path`` of the layout is part of what is shipped: an empty or ignored one is not."""
+    root, *names = path.split("/")
+    digest = shipped[root].digest
+    for name in names:
+        entries = trees.decode(shipped[root].nodes[digest])
+        entry = next((each for each in entries if each.name == name), None)
+        if entry is None or entry.kind not in (trees.FOLDER, trees.LINK):
+            return False
+        if entry.kind == trees.LINK:  # the worker follows it, and refuses one that leads nowhere
+            return True
+        digest = entry.digest
+    return True
+
+
+def _nearest(shipped: Mapping[str, CollectedTree], path: str) -> str:
+    while not _ships(shipped, path):
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _children(collected: Collected, name: str) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-
-import pathspec
+from typing import TYPE_CHECKING
 
 from autocelery._snapshot import junk
+
+if TYPE_CHECKING:
+    import pathspec
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _read(path: str, prefix: str, above: _Ignore | None) -> _Ignore | None:
+    import pathspec  # 70 ms, which only folders that git does not know have to pay
+
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return _Ignore(prefix, pathspec.GitIgnoreSpec.from_lines(file), above)

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import pathspec
+from typing import TYPE_CHECKING
 
 from autocelery.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pathspec
 
 _KEYS = ("include", "exclude", "max_size")
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -70,6 +72,8 @@ class ShipRules:
 
 @lru_cache(maxsize=64)
 def _compiled(globs: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    import pathspec  # 70 ms, which only projects with globs have to pay
+
     return pathspec.GitIgnoreSpec.from_lines([f"/{glob}" for glob in globs])
 
 

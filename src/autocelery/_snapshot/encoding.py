@@ -115,10 +115,13 @@ def _modules(known: TopMemory) -> frozenset[str]:
 
 
 def states_of(known: TopMemory) -> Iterator[tuple[str, str, FileState]]:
-    """Yield (folder, name, state) of every file that was read."""
-    for folder, states in known.files.items():
-        for name, state in states.items():
-            yield folder, name, state
+    """Yield (folder, name, state) of every file that was read, in the order of the listing."""
+    assert known.listing is not None
+    for folder, names in known.listing.names.items():
+        states = known.files.get(folder, {})
+        for name in names:
+            if name in states:
+                yield folder, name, states[name]
 
 
 def entry_of(name: str, state: FileState) -> Entry:

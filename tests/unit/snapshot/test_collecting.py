@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -368,6 +371,42 @@ def test_an_empty_tree_is_an_error(top: Path) -> None:
         collected(top)
     write(top, **{"a.py": "1"})
     assert paths(top) == {"a.py"}
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that another user may enter, unlike the usual ones."""
+    with tempfile.TemporaryDirectory(prefix="ac-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def as_a_user_without_rights() -> Iterator[None]:
+    """Root may read everything; for it, be nobody for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("closed", ["closed.py", "sub"])
+def test_a_file_or_folder_that_may_not_be_read_is_an_error_that_names_it(
+    open_to_all: Path, closed: str
+) -> None:
+    top = write(open_to_all, **{"a.py": "1", "closed.py": "2", "sub/b.py": "3"})
+    memory = StatMemory()
+    settle(top, memory)
+    (top / closed).chmod(0)
+    with as_a_user_without_rights(), pytest.raises(UnreadableFile, match=closed):
+        collected(top, memory)
+    with as_a_user_without_rights(), pytest.raises(UnreadableFile, match=closed):
+        collected(top)
+    (top / closed).chmod(0o755)
+    assert collected(top, memory) == collected(top)
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -54,19 +54,15 @@ def build(name: str) -> str:
     stamp = _stamp(name)
     done = "up to date"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        _create(folder(name))
+        shutil.rmtree(folder(name), ignore_errors=True)
         _install(folder(name), *REQUIREMENTS[name])
         stamp.write_text(wanted, encoding="utf-8")
         done = "built"
     if name == "own":
-        _install(folder(name), "--reinstall-package" if _uv() else "--force-reinstall", *_own_target())
+        _install(folder(name), f"{REPOSITORY}[redis]")
+        _install(folder(name), "--force-reinstall", "--no-deps", str(REPOSITORY))
         done = "holds the code of this checkout"
     return f"{folder(name).name}: {done}"
-
-
-def _own_target() -> tuple[str, ...]:
-    target = f"{REPOSITORY}[redis]"
-    return ("autocelery", target) if _uv() else ("--no-deps", target)
 
 
 def _stamp(name: str) -> Path:
@@ -77,30 +73,15 @@ def _failure(name: str) -> Path:
     return folder(name) / "failed.txt"
 
 
-def _uv() -> str | None:
-    return shutil.which("uv")
-
-
-def _create(where: Path) -> None:
-    shutil.rmtree(where, ignore_errors=True)
-    uv = _uv()
-    if uv is not None:
-        _run(uv, "venv", "--quiet", "--python", sys.executable, str(where))
-    else:
-        _run(sys.executable, "-m", "venv", str(where))
-
-
 def _install(where: Path, *what: str) -> None:
-    uv = _uv()
-    interpreter = str(where / "bin" / "python")
-    if uv is not None:
-        _run(uv, "pip", "install", "--quiet", "--python", interpreter, *what)
-    else:
-        _run(interpreter, "-m", "pip", "install", "--quiet", *what)
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY)
+    """Install into the venv ``where``, made if it is not there; in the words of ``uv pip install``."""
+    subprocess.run(
+        [str(REPOSITORY / "scripts" / "make-venv"), str(where), sys.executable, *what],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
 
 
 def _try(name: str) -> bool:

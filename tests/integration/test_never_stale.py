@@ -268,6 +268,14 @@ def test_nothing_passes_from_one_snapshots_host_to_another_or_into_the_worker(
     assert all(each["cwd"] != "/" for each in [*after, *deployed])
 
 
+def test_what_a_task_leaves_beside_its_code_is_found_by_no_other_version(tree: Tree, worker: Worker) -> None:
+    """So many that the folders of idle ones are used again."""
+    for version in range(1, 31):
+        tree.write(version)
+        found = tree.tasks.litter.live.delay(f"litter-{version}").get(timeout=30)
+        assert [{name for name in each if "litter" in name} for each in found] == [{f"litter-{version}"}] * 2
+
+
 def _described_in(described: Any, hosts: set[int]) -> dict[str, Any] | None:
     found: dict[str, Any] = described.delay().get(timeout=30)
     return found if found["pid"] in hosts else None

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from autocelery._model import Manifest
 from autocelery._snapshot import layout, manifest, trees
 from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import is_digest
-from autocelery._snapshot.patching import edit_between, patch
+from autocelery._snapshot.patching import edit_between, is_untouched, patch, times_after, times_of
 from autocelery.errors import SnapshotIncomplete
 
 #: How many snapshots stay laid out when no host runs them.
@@ -28,12 +28,17 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class LaidOut:
-    """A snapshot as a folder; ``digests`` are those of all its blobs."""
+    """A snapshot as a folder; ``digests`` are those of all its blobs.
+
+    ``times`` tell whether tasks wrote beside its code since it was laid out;
+    none are known of one that an earlier run of the worker left.
+    """
 
     manifest: Manifest
     folder: Path
     values: Path | None
     digests: frozenset[str]
+    times: Mapping[str, int]
 
 
 class Layouts:
@@ -144,6 +149,7 @@ class Layouts:
             self._folder / snapshot, described, nodes.__getitem__
         ):
             layout.remove(self._folder / snapshot, self._folder)
+        is_new = not (self._folder / snapshot).exists()
         try:
             folder = layout.lay_out(
                 described, snapshot, node=nodes.__getitem__, blob=blobs.__getitem__, folder=self._folder
@@ -152,7 +158,8 @@ class Layouts:
             return None
         # Interned: versions of a tree share most of their blobs, and then also the names of them.
         digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *values)))
-        return LaidOut(described, folder, next(iter(values.values()), None), digests)
+        times = times_of(folder) if is_new else {}
+        return LaidOut(described, folder, next(iter(values.values()), None), digests, times)
 
     def _patched(
         self, snapshot: str, described: Manifest, fetcher: Fetcher, users: Callable[[], Collection[str]]
@@ -178,13 +185,16 @@ class Layouts:
         gone = {*edit.old, *edit.replaced, name, donor.manifest.values}
         digests = (donor.digests - gone) | edit.new
         digests |= frozenset(map(sys.intern, (snapshot, *blobs, *values)))
-        return LaidOut(described, folder, next(iter(values.values()), None), digests)
+        times = times_after(edit, folder, donor.times)
+        return LaidOut(described, folder, next(iter(values.values()), None), digests, times)
 
     def _oldest_idle(self, users: Callable[[], Collection[str]]) -> LaidOut | None:
+        """Return the layout that was used least recently of those which are as they were laid out."""
         with self._lock:
             used = users()
             idle = [each for name, each in self._ready.items() if name not in used]
-        return idle[0] if len(idle) > KEPT_FOR_RETURN else None
+        old = idle[:-KEPT_FOR_RETURN]
+        return next((each for each in old if each.times and is_untouched(each.folder, each.times)), None)
 
     def _remove_beyond(self, kept: int, users: Collection[str], most: int | None = None) -> bool:
         """Remove the oldest layouts but ``kept`` that nobody uses; return whether there was one."""

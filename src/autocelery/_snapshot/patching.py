@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,40 @@ def edit_between(
             replaced |= found[2]
         pairs = deeper
     return None
+
+
+def times_of(place: Path) -> dict[str, int]:
+    """Return, for each folder of a layout, when an entry was last added, removed or renamed, in nanoseconds."""
+    times: dict[str, int] = {}
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(f"{place}/{folder}") as entries:
+            folders += [f"{folder}{entry.name}/" for entry in entries if entry.is_dir(follow_symlinks=False)]
+        times[folder] = os.lstat(f"{place}/{folder}".rstrip("/")).st_mtime_ns
+    return times
+
+
+def is_untouched(place: Path, times: Mapping[str, int]) -> bool:
+    """Tell whether the folders have the entries that they had at ``times``.
+
+    What a task wrote beside its code must not be found by the next version,
+    and a folder that it replaced with a link must not be written through.
+    """
+    try:
+        found = {folder: os.lstat(f"{place}/{folder}".rstrip("/")) for folder in times}
+    except OSError:
+        return False
+    return all(
+        stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == times[folder]
+        for folder, status in found.items()
+    )
+
+
+def times_after(edit: Edit, place: Path, times: Mapping[str, int]) -> dict[str, int]:
+    """Return the times of the layout at ``place``, which was made by ``edit`` from one with ``times``."""
+    touched = {"", *(path.rpartition("/")[0] + "/" for path, _, _ in edit.files)}
+    return {**times, **{each: os.lstat(f"{place}/{each}".rstrip("/")).st_mtime_ns for each in touched}}
 
 
 def patch(place: Path, edit: Edit, blob: Callable[[str], Path], to: Path) -> Path | None:

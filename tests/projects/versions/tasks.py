@@ -45,6 +45,15 @@ def pollute(marker):
     return os.getpid()
 
 
+@app.task
+def litter(name):
+    """Leave files beside the code and where this process runs, and say what is there."""
+    folders = [Path(__file__).parent, Path.cwd()]
+    for folder in folders:
+        (folder / name).write_text("left behind")
+    return [sorted(path.name for path in folder.iterdir()) for folder in folders]
+
+
 def marker_file(marker):
     return f"{app.conf.marker_folder}/{marker}"
 

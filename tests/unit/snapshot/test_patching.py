@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from autocelery._model import AppSource, Manifest, Root
 from autocelery._snapshot import layout, manifest, tree
 from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import digest_of
-from autocelery._snapshot.patching import edit_between, patch
+from autocelery._snapshot.patching import edit_between, is_untouched, patch, times_after, times_of
 
 NAMES = st.sampled_from(["a.py", "b.py", "c.txt", "pkg", "deep"])
 TREES = st.recursive(
@@ -83,6 +85,7 @@ def test_a_patched_layout_is_what_a_fresh_one_would_be(
     if edit is None or old == new:
         return
     donor = place.lay_out(old)
+    times = times_of(donor)
     scratch = layout.scratch_place(place.folder)
     donor.rename(scratch)
     patched = patch(scratch, edit, place.cache.get, place.folder / manifest.snapshot_id(new))
@@ -90,6 +93,7 @@ def test_a_patched_layout_is_what_a_fresh_one_would_be(
     fresh = Place(tmp_path_factory.mktemp("fresh"))
     assert files_in(patched) == files_in(fresh.lay_out(fresh.manifest(after)))
     assert layout.is_whole(patched, new, place.nodes.__getitem__)
+    assert times_after(edit, patched, times) == times_of(patched)
 
 
 def test_an_edit_of_contents_is_found_and_names_only_the_files_that_changed(tmp_path: Path) -> None:
@@ -117,6 +121,37 @@ def test_whatever_is_more_than_contents_asks_for_a_whole_layout(
 ) -> None:
     place = Place(tmp_path)
     assert place.edit(place.manifest({"a.py": b"1", "b.py": b"2"}), place.manifest(after)) is None
+
+
+def replace_with_a_link(place: Path) -> None:
+    shutil.copytree(place / "tree/pkg", place.parent / "elsewhere")
+    shutil.rmtree(place / "tree/pkg")
+    (place / "tree/pkg").symlink_to(place.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda place: (place / "tree/pkg/deep/result.csv").write_text("1"),
+        lambda place: (place / "tree/made").mkdir(),
+        lambda place: (place / "tree/pkg/b.py").unlink(),
+        lambda place: (place / "tree/pkg/b.py").rename(place / "tree/pkg/c.py"),
+        lambda place: shutil.rmtree(place / "tree/pkg/deep"),
+        replace_with_a_link,
+    ],
+    ids=["a file", "a folder", "a removed file", "another name", "a removed folder", "a link"],
+)
+def test_a_layout_beside_whose_code_something_was_written_is_not_used_for_another(
+    tmp_path: Path, touch: Callable[[Path], object]
+) -> None:
+    place = Place(tmp_path)
+    made = place.lay_out(place.manifest({"pkg": {"b.py": b"2", "deep": {"c.txt": b"3"}}}))
+    for folder in (made, *(each for each in made.rglob("*") if each.is_dir())):
+        os.utime(folder, (0, 0))  # a file system's clock is too slow to tell this moment from the next
+    times = times_of(made)
+    assert is_untouched(made, times)
+    touch(made)
+    assert not is_untouched(made, times)
 
 
 def test_a_patch_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -87,3 +87,24 @@ def test_a_key_made_here_can_be_exported_and_trusted_there(
     assert [(key["id"], key["comment"], key["key"]) for key in listed] == [(made, "anna", text)]
     assert root.run(["keys", "list"]) == root.DONE
     assert made in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["keys"], ["snapshots"]], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help_and_no_error(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root.run([*words, "--help"]) == root.DONE
+    help_text = capsys.readouterr().out
+    root.run(words)  # its exit code is click's: 2, or 0 before 8.2
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).rstrip() == help_text.rstrip()
+
+
+def test_debug_counts_before_the_command_and_is_an_argument_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert root.run(["-A", "nowhere", "call", "tasks.add", "--debug"]) == root.FAILED
+    assert capsys.readouterr().err.startswith("Error: There is no module nowhere")
+    assert root.run(["--debug", "-A", "nowhere", "call", "tasks.add"]) == root.FAILED
+    assert "Traceback" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -29,13 +30,32 @@ _COMMANDS = {
 }
 
 
-def _change_folder(_context: click.Context, _option: click.Parameter, folder: str | None) -> None:
+#: What click raises, from 8.2 on, where a group is called without a command: its text is the help.
+_NO_COMMAND: tuple[type[click.UsageError], ...] = tuple(
+    found for found in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if found
+)
+
+
+class RootGroup(LazyGroup):
+    """The group of all commands, which says why one failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of autocelery is shown as the options *before* the command ask for."""
+        try:
+            return super().invoke(ctx)
+        except AutoceleryError as error:
+            _say_error(error, with_traceback=ctx.params["debug"])
+            return FAILED
+
+
+def _change_folder(_context: click.Context, _option: click.Parameter, folder: str | None) -> str | None:
     if folder:
         os.chdir(folder)
+    return folder
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=RootGroup,
     lazy=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: autocelery -A proj call proj.tasks.add 2 2",
@@ -50,16 +70,15 @@ def _change_folder(_context: click.Context, _option: click.Parameter, folder: st
     "--workdir",
     type=click.Path(exists=True, file_okay=False),
     is_eager=True,
-    expose_value=False,
     callback=_change_folder,
     help="Change to this folder first.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error of autocelery.")
 @click.version_option(package_name="autocelery")
 @click.pass_context
-def autocelery(context: click.Context, app: str | None, broker: str | None, debug: bool) -> None:
+def autocelery(context: click.Context, /, debug: bool, **options: str | None) -> None:  # noqa: ARG001 - see RootGroup
     """Your running Celery fleet runs the code that is in front of you."""
-    context.obj = Shell(app=app, broker=broker, debug=debug)
+    context.obj = Shell(**options)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -78,9 +97,6 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         printing.error(error.format_message())
         return FAILED
-    except AutoceleryError as error:
-        _say_error(error, arguments)
-        return FAILED
     except (KeyboardInterrupt, click.Abort):
         printing.note("Interrupted.")
         return INTERRUPTED
@@ -91,6 +107,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say_usage(error: click.UsageError) -> None:
+    if isinstance(error, _NO_COMMAND):
+        printing.note(error.format_message())
+        return
     if error.ctx is not None:
         printing.note(error.ctx.get_usage())
     printing.error(error.format_message())
@@ -102,8 +121,8 @@ def _say_usage(error: click.UsageError) -> None:
         printing.note(f"Try: {error.ctx.command_path} --help")
 
 
-def _say_error(error: AutoceleryError, arguments: Sequence[str]) -> None:
-    if "--debug" in arguments:
+def _say_error(error: AutoceleryError, with_traceback: bool) -> None:
+    if with_traceback:
         printing.note("".join(traceback.format_exception(error)).rstrip())
     else:
         printing.error(error.message)

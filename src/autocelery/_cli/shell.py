@@ -23,7 +23,7 @@ class Shell:
 
     app: str | None = None
     broker: str | None = None
-    debug: bool = False
+    workdir: str | None = None
 
     def find_app(self, leaving_out: Path | None = None) -> Any:
         """Return the Celery app that is meant, as Celery's own command would set it up.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celery.result import AsyncResult
+
 from autocelery._blobs import open_store, pack, store_url_for
 from autocelery._config import Home
 from autocelery._signing import keys, statement
@@ -110,6 +112,11 @@ class Forge:
         """Send a live call and return its result, or raise what it raised, as its caller would."""
         header = {"v": 1, "snapshot": forged.id, "key": forged.key, "task": task}
         return self.send(header, **options)
+
+    def sent(self, forged: Forged, **options: Any) -> AsyncResult[Any]:
+        """Send a live call and return its result to be."""
+        header = {"v": 1, "snapshot": forged.id, "key": forged.key, "task": "forged.run"}
+        return self._shop.app.send_task("autocelery.live", headers={"autocelery": header}, **options)
 
     def send(self, header: object, timeout: float = 20.0, **options: Any) -> Any:
         """Send a message to the live task with this header and return its result."""

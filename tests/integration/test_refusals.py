@@ -144,6 +144,21 @@ def test_a_revocation_that_is_broadcast_holds_at_once(forge: Forge, worker: Work
     refused(forge, forged, errors.SnapshotRevoked)
 
 
+def test_the_warm_host_of_an_author_who_is_no_longer_trusted_ends(
+    forge: Forge, worker: Worker, shop: Shop, tmp_path: Path
+) -> None:
+    other = keys.own_key(Home(keys=tmp_path / "keys", cache=tmp_path / "cache"))
+    trusted = keys.trust_text(Home(keys=shop.home / "keys", cache=shop.home / "cache"), keys.export_text(other))
+    forged = forge.make(forge.code("a guest"), key=other)
+    others = {each.pid for each in family_of(worker.pid).hosts}
+    assert forge.call(forged) == "a guest"
+    guests = {each.pid for each in family_of(worker.pid).hosts} - others
+    assert guests
+    Path(trusted.source).unlink()
+    wait_for(lambda: guests.isdisjoint(each.pid for each in family_of(worker.pid).hosts), 15, "the host ends")
+    refused(forge, forged, errors.UntrustedSnapshot)
+
+
 def test_another_python_is_refused(forge: Forge, worker: Worker) -> None:
     refused(forge, forge.make(forge.code("python"), python="3.2"), errors.PythonMismatch, r"3\.2")
 
@@ -242,6 +257,18 @@ def test_a_snapshot_that_is_nowhere_fails_in_time(forge: Forge, worker: Worker) 
     with pytest.raises(errors.SnapshotIncomplete):
         forge.call(Forged(secrets.token_hex(32), forge.key.id, "", {}))
     assert time.monotonic() - began < SECONDS_TO_FAIL
+
+
+def test_calls_that_wait_for_the_same_lost_snapshot_all_fail_in_time(forge: Forge, shop: Shop) -> None:
+    crowd = shop.worker("crowd", "-P", "threads", "-c", "6", "-Q", "crowd")
+    lost = Forged(secrets.token_hex(32), forge.key.id, "", {})
+    began = time.monotonic()
+    calls = [forge.sent(lost, queue="crowd") for _ in range(6)]
+    for call in calls:
+        with pytest.raises(errors.SnapshotIncomplete):
+            shop.result(call.id)
+    assert time.monotonic() - began < SECONDS_TO_FAIL
+    stop_worker(crowd)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,18 @@ def test_a_caller_that_is_there_sends_again_what_the_store_loses_while_calls_run
         assert shop.result(task_id) == number + 2
 
 
+def test_a_caller_that_has_edited_its_code_since_sends_again_what_it_was(
+    shop: Shop, caller: Caller, worker: Worker, store: Store
+) -> None:
+    ids = []
+    for number in range(220, 223):
+        edited(shop, number)
+        ids.append(caller.send("add", 1, 1, countdown=1))
+    store.client.flushall()
+    edited(shop, 230)
+    assert [shop.result(each) for each in ids] == [222, 223, 224]
+
+
 def test_several_snapshots_are_sent_again_at_once(
     shop: Shop, caller: Caller, worker: Worker, store: Store
 ) -> None:

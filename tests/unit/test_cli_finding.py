@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from autocelery._cli.shell import Shell
-from autocelery.errors import AppNotFound
+from autocelery._publish import naming
+from autocelery.errors import AppNotFound, CodeNotImportable
 
 APP = "from celery import Celery\n{name} = Celery({main!r})\n"
 
@@ -120,3 +121,57 @@ def test_a_celery_py_that_hides_the_package_is_told_apart(write: Write) -> None:
     write("celery.py")
     with pytest.raises(AppNotFound, match="hides the package celery"):
         Shell().find_app()
+
+
+def test_an_app_in_another_module_of_the_package_is_pointed_to(write: Write) -> None:
+    write("shop/__init__.py", "")
+    write("shop/app.py")
+    with pytest.raises(AppNotFound, match=r"shop itself has no Celery app. Did you mean -A shop\.app\?"):
+        Shell(app="shop").find_app()
+    with pytest.raises(AppNotFound, match=r"Perhaps: autocelery -A shop\.app"):
+        Shell().find_app()
+    with pytest.raises(AppNotFound, match=r"Did you mean -A shop\.app\?"):
+        Shell(app="shop.ap").find_app()
+
+
+def test_a_module_without_any_app_is_said_to_have_none(write: Write) -> None:
+    write("shop.py", "x = 1")
+    with pytest.raises(AppNotFound, match="shop has no Celery app"):
+        Shell(app="shop").find_app()
+
+
+@pytest.mark.parametrize("line", ["import not_installed_here", "None.attribute", "broken("])
+def test_what_is_wrong_in_the_celery_py_of_a_package_is_told(write: Write, line: str) -> None:
+    write("shop/__init__.py", "")
+    write("shop/celery.py", f"import celery\n{line}\n")
+    with pytest.raises(AppNotFound, match=r'(?s)shop/celery\.py", line 2') as error:
+        Shell(app="shop").find_app()
+    assert line in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "attribute", "given", "written"),
+    [
+        ("shop/celery.py", "app", None, "-A shop"),
+        ("shop/celery.py", "celery", "shop.celery:celery", "-A shop.celery:celery"),
+        ("app.py", "app", None, "-A app"),
+        ("tasks.py", "queue", None, "-A tasks"),
+    ],
+)
+def test_suggested_commands_repeat_how_the_app_was_named(
+    write: Write, monkeypatch: pytest.MonkeyPatch, path: str, attribute: str, given: str | None, written: str
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "")
+    write(path, APP.format(name=attribute, main="shop"))
+    found = Shell(app=given, workdir="a folder", broker="redis://:secret@here/1").find_app()
+    assert naming.options_of(found) == f"{written} -b 'redis://:***@here/1' --workdir 'a folder'"
+
+
+def test_a_task_module_that_does_not_import_is_told_with_file_and_line(write: Write) -> None:
+    write("shop/__init__.py", "")
+    write("shop/celery.py", "from celery import Celery\napp = Celery(include=['shop.tasks'])\n")
+    write("shop/tasks.py", "import shop.celery\nprice = 1 / 0\n")
+    with pytest.raises(CodeNotImportable, match=r'(?s)shop/tasks\.py", line 2.*price = 1 / 0') as error:
+        naming.task_named(Shell(app="shop").find_app(), "shop.tasks.add")
+    assert "site-packages" not in error.value.message
+    assert "Nothing was sent" in error.value.message

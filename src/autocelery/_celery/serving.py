@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ CONNECTION_SETTINGS = (
 _agent: AgentProcess | None = None
 _hosts: HostPool | None = None
 _refusal = ""
+_making = threading.Lock()
 
 
 def hosts() -> HostPool:
@@ -82,17 +84,25 @@ def hosts() -> HostPool:
         ConfigurationError: its worker refuses live calls, since it has a pool that cannot run them.
         AgentUnavailable: this process belongs to no worker that has an agent.
     """
-    global _hosts
     if _refusal:
         raise ConfigurationError(_refusal)
-    if _hosts is None:
-        address = os.environ.get(ADDRESS_VARIABLE)
-        if not address:
-            raise AgentUnavailable(
-                "This worker has no agent: autocelery was not in its app when it started. Construct "
-                "Autocelery(app) in the module of the app, and restart the worker once."
-            )
-        _hosts = HostPool(address, _config.count_setting("AUTOCELERY_WARM_HOSTS", _config.DEFAULT_WARM_HOSTS))
+    if _hosts is not None:
+        return _hosts
+    with _making:  # threads of one worker share its hosts
+        return _made_pool()
+
+
+def _made_pool() -> HostPool:
+    global _hosts
+    if _hosts is not None:
+        return _hosts
+    address = os.environ.get(ADDRESS_VARIABLE)
+    if not address:
+        raise AgentUnavailable(
+            "This worker has no agent: autocelery was not in its app when it started. Construct "
+            "Autocelery(app) in the module of the app, and restart the worker once."
+        )
+    _hosts = HostPool(address, _config.count_setting("AUTOCELERY_WARM_HOSTS", _config.DEFAULT_WARM_HOSTS))
     return _hosts
 
 

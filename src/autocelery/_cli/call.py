@@ -121,15 +121,18 @@ def _refuse(constant: str) -> Any:
 def _waited(sent: Any, task: str, timeout: float | None) -> Any:
     from celery.exceptions import TimeoutError as ResultTimeout
 
+    from autocelery._publish.naming import options_of
+
     try:
         return sent.get(timeout=timeout, propagate=False)
     except ResultTimeout:
         raise AutoceleryError(
             f"{task} has given no result in {timeout:g} s. It may be waiting for a free worker, or still run, as "
-            f"{sent.id}. Get its result later with: celery result {sent.id}"
+            f"{sent.id}. Get its result later with: celery {options_of(sent.app)} result {sent.id}"
         ) from None
     except KeyboardInterrupt:
-        printing.note(f"The call goes on as {sent.id}. To end it: celery control terminate TERM {sent.id}")
+        ending = f"celery {options_of(sent.app)} control terminate TERM {sent.id}"
+        printing.note(f"The call goes on as {sent.id}. To end it: {ending}")
         raise
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import os
 import re
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,14 @@ from typing import Any
 from celery import Celery
 from celery.app.utils import find_app as celery_find_app
 
+from autocelery._publish import import_errors
 from autocelery.errors import AppNotFound
 
 _ATTRIBUTES = ("celery_app", "celery", "app")
 _FILES = ("app.py", "tasks.py", "wsgi.py", "make_celery.py", "main.py")
 _IN_PACKAGES = ("celery.py", "celery_app.py")
+_ELSEWHERE = "Go to the project's folder, or name the app: autocelery -A proj ..."
+_MAKES_AN_APP = re.compile(r"\bCelery\(")
 _SETTINGS_IN_MANAGE = re.compile(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""")
 
 
@@ -32,8 +35,8 @@ class Found:
     app: Any
 
 
-def find_app(name: str | None, leaving_out: Path | None = None) -> Any:
-    """Return the Celery app of that name, or the one that is evidently meant.
+def find_app(name: str | None, leaving_out: Path | None = None) -> Found:
+    """Return the Celery app of that name, or the one that is evidently meant, and its name.
 
     Args:
         name: what followed ``-A``; ``None`` to look around in the current folder.
@@ -42,7 +45,7 @@ def find_app(name: str | None, leaving_out: Path | None = None) -> Any:
     Raises:
         AppNotFound: there is none, there are several, or its module does not import.
     """
-    return _named(name) if name else _around(leaving_out)
+    return Found(name, _named(name)) if name else _around(leaving_out)
 
 
 def _named(name: str) -> Any:
@@ -52,12 +55,12 @@ def _named(name: str) -> Any:
         if ":" in name and error.name == name:  # Celery's last resort when the attribute is missing
             raise AppNotFound(_no_attribute(*name.split(":", 1))) from error
         if not _is_part(error.name, name):
-            raise AppNotFound(_broken(name, error)) from error
+            raise AppNotFound(import_errors.told(name, error)) from error
         raise AppNotFound(_no_module(str(error.name))) from error
     except AttributeError as error:
-        raise AppNotFound(_no_attribute(name, "app")) from error
+        raise AppNotFound(_without_app(name, error)) from error
     except (Exception, SystemExit) as error:
-        raise AppNotFound(_broken(name, error)) from error
+        raise AppNotFound(import_errors.told(name, error)) from error
     if isinstance(found, Celery):
         return found
     inside = _in_flask(found)
@@ -68,7 +71,7 @@ def _named(name: str) -> Any:
     return inside
 
 
-def _around(leaving_out: Path | None) -> Any:
+def _around(leaving_out: Path | None) -> Found:
     """Return the one app that the current folder has."""
     found: dict[int, Found] = {}
     failures: list[str] = []
@@ -80,15 +83,15 @@ def _around(leaving_out: Path | None) -> Any:
             app = _in_module(importlib.import_module(module), module)
         except ModuleNotFoundError as error:
             if not _is_part(error.name, module):
-                failures.append(_broken(module, error))
+                failures.append(import_errors.told(module, error))
             continue
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
-            failures.append(_broken(module, error))
+            failures.append(import_errors.told(module, error))
             continue
         if app is not None:
             found.setdefault(id(app.app), app)
     if len(found) == 1:
-        return next(iter(found.values())).app
+        return next(iter(found.values()))
     if found:
         names = "\n".join(f"  -A {each.name}" for each in found.values())
         raise AppNotFound(f"There are several Celery apps in {Path.cwd()}. Say which:\n{names}")
@@ -116,18 +119,19 @@ def _likely_modules(here: Path) -> Iterator[str]:
 
 
 def _settings_of_manage(here: Path) -> str | None:
-    try:
-        match = _SETTINGS_IN_MANAGE.search((here / "manage.py").read_text(errors="replace"))
-    except OSError:
-        return None
+    match = _SETTINGS_IN_MANAGE.search(_text(here / "manage.py"))
     return match.group(1) if match else None
 
 
 def _mentions_celery(path: Path) -> bool:
+    return "celery" in _text(path).lower()
+
+
+def _text(path: Path) -> str:
     try:
-        return "celery" in path.read_text(errors="replace").lower()
+        return path.read_text(errors="replace")
     except OSError:
-        return False
+        return ""
 
 
 def _in_module(module: ModuleType, name: str) -> Found | None:
@@ -160,6 +164,31 @@ def _no_attribute(module: str, attribute: str) -> str:
     return f"{module} has no attribute {attribute!r} that is a Celery app. Name another: -A {module}:app"
 
 
+def _without_app(name: str, error: AttributeError) -> str:
+    """Tell why there is no app in a module that is there: it raises, or makes its app elsewhere."""
+    if import_errors.own_frames(error):
+        return import_errors.told(name, error)
+    inner = f"{name}.celery"  # where Celery looks next, and passes over one that does not import
+    try:
+        importlib.import_module(inner)
+    except (Exception, SystemExit) as inside:  # noqa: BLE001 - a user's module may raise anything
+        if not (isinstance(inside, ModuleNotFoundError) and _is_part(inside.name, inner)):
+            return import_errors.told(inner, inside)
+    spec = importlib.util.find_spec(name)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    makers = [each for folder in folders for each in _modules_that_make_an_app(Path(folder), name)]
+    if makers:
+        return (
+            f"{name} itself has no Celery app. Did you mean {' or '.join(f'-A {each}' for each in makers)}?"
+        )
+    return f"{name} has no Celery app: nothing in it is called app or celery. Name it: -A {name}:attribute"
+
+
+def _modules_that_make_an_app(package: Path, name: str) -> list[str]:
+    files = sorted(each for each in package.glob("*.py") if each.name != "__init__.py")
+    return [f"{name}.{each.stem}" for each in files if _MAKES_AN_APP.search(_text(each))]
+
+
 def _no_module(missing: str) -> str:
     near = difflib.get_close_matches(missing, _importable_here(Path.cwd()), n=1, cutoff=0.7)
     hint = (
@@ -170,20 +199,9 @@ def _no_module(missing: str) -> str:
 
 def _importable_here(here: Path) -> list[str]:
     files = [path.stem for path in here.glob("*.py")]
-    return files + [path.parent.name for path in here.glob("*/__init__.py")]
-
-
-def _broken(name: str, error: BaseException) -> str:
-    """Tell where importing the module failed: the frames of the user's own files."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename and not _is_ours(frame.filename)]
-    shown = "".join(traceback.format_list(own) + traceback.format_exception_only(error)).rstrip()
-    return f"Importing {name} failed:\n{shown}"
-
-
-def _is_ours(filename: str) -> bool:
-    packages = (str(importlib.import_module(name).__file__) for name in ("celery", "kombu"))
-    return filename == __file__ or filename.startswith(tuple(str(Path(path).parent) for path in packages))
+    packages = [path for path in here.iterdir() if path.is_dir() and path.name.isidentifier()]
+    inside = [f"{path.name}.{each.stem}" for path in packages for each in path.glob("*.py")]
+    return files + [path.name for path in packages] + inside
 
 
 def _nothing(here: Path) -> str:
@@ -192,7 +210,10 @@ def _nothing(here: Path) -> str:
             f"{here} has a celery.py, which hides the package celery from what runs there. If it is a "
             f"package, go one up: autocelery --workdir {here.parent} -A {here.name} ...; else rename it."
         )
+    packages = sorted(path for path in here.iterdir() if path.name.isidentifier() and path.is_dir())
+    makers = [each for path in packages for each in _modules_that_make_an_app(path, path.name)]
+    advice = f"Perhaps: autocelery -A {makers[0]} ..." if makers else _ELSEWHERE
     return (
         f"No Celery app was found in {here}: neither {', '.join(_FILES)} nor a package with a celery.py has "
-        "one. Go to the project's folder, or name the app: autocelery -A proj ..."
+        f"one. {advice}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,13 @@ class Shell:
             AppNotFound: there is none, or it is not clear which.
         """
         from autocelery._cli.finding import find_app
+        from autocelery._publish import naming
 
         self._prepare()
-        return find_app(self.app, leaving_out)
+        found = find_app(self.app, leaving_out)
+        name = self.app or naming.name_of(found.app) or found.name
+        naming.remember_options(found.app, self._options(name))
+        return found.app
 
     def auto(self) -> Autocelery:
         """Return the Autocelery of the app; an app without one gets it here, for the caller's side.
@@ -62,6 +67,14 @@ class Shell:
         except AppNotFound as error:
             logger.debug("no app but the script's own: %s", error)
         return None
+
+    def _options(self, name: str) -> str:
+        """Return what to write after ``celery`` or ``autocelery`` to get the same app again."""
+        from autocelery._blobs.redis import without_password
+
+        broker = without_password(self.broker) if self.broker and "@" in self.broker else self.broker
+        given = {"-A": name, "-b": broker, "--workdir": self.workdir}
+        return " ".join(f"{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
     def _prepare(self) -> None:
         if self.broker:

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +30,18 @@ logger = logging.getLogger(__name__)
 RELEASE_SECONDS = 1.0
 #: How often a host that was killed while it imported is started again: nothing of the call has run by then.
 ATTEMPTS = 5
-#: Seconds between two looks for revocations of what is on lease.
-REVOCATION_INTERVAL = 5.0
+#: Seconds between two looks whether what is on lease was revoked, or its author is no longer trusted.
+PERMISSION_INTERVAL = 5.0
 #: Seconds within which the end of a host that closed its socket is known.
 _END_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A host on lease: of which snapshot, and to whom."""
+    """A host on lease: of which snapshot, by whose signature, and to whom."""
 
     snapshot: str
+    key: str
     host: HostProcess
     holder: socket.socket
 
@@ -60,7 +62,7 @@ class Lender:
         self._zygotes = Zygotes(self._preparer.folder / "preload.json", terms.preload)
         self._tidier = Tidier(self._preparer)
         self._lent: dict[int, Lent] = {}
-        threading.Thread(target=self._watch_revocations, name="warden", daemon=True).start()
+        threading.Thread(target=self._watch_permissions, name="warden", daemon=True).start()
 
     def lend(self, holder: socket.socket, snapshot: str, key: str) -> None:
         """Hand a host of ``snapshot`` over to ``holder``, and end it when that connection ends.
@@ -73,7 +75,7 @@ class Lender:
                 order = self._preparer.order(snapshot, key)
                 host, sock = self._started(holder, order)
                 try:
-                    self._lent[host.pid] = Lent(snapshot, host, holder)
+                    self._lent[host.pid] = Lent(snapshot, key, host, holder)
                     with sock:
                         told = {"pid": host.pid, "expires": order.expires}
                         frames.send(holder, json.dumps(told).encode(), (sock.fileno(),))
@@ -90,7 +92,7 @@ class Lender:
         zygote = self._zygotes.ready()
         return {
             "zygote": zygote.pid,
-            "hosts": {str(each.host.pid): each.snapshot for each in list(self._lent.values())},
+            "hosts": {str(each.host.pid): each.snapshot for each in self._all()},
             "preloaded": len(zygote.loaded),
         }
 
@@ -98,30 +100,40 @@ class Lender:
         """Keep a revocation, if a trusted key made it, and end the hosts of its snapshot."""
         if not self._preparer.revoke(snapshot, envelope):
             return {"revoked": False, "hosts": 0}
-        return {"revoked": True, "hosts": self._end_hosts_of({snapshot})}
+        return {"revoked": True, "hosts": self._end([each for each in self._all() if each.snapshot == snapshot])}
 
     def kill(self) -> None:
         """End every host and the zygote."""
-        for each in list(self._lent.values()):
-            each.host.kill()
+        self._end(self._all())
         self._zygotes.kill()
 
-    def _end_hosts_of(self, snapshots: set[str]) -> int:
-        doomed = [each.host for each in list(self._lent.values()) if each.snapshot in snapshots]
-        for host in doomed:
-            host.kill()
+    def _all(self) -> list[Lent]:
+        return list(self._lent.values())
+
+    def _end(self, doomed: Collection[Lent]) -> int:
+        for each in doomed:
+            each.host.kill()
         return len(doomed)
 
-    def _watch_revocations(self) -> None:
-        """A warm host asks nobody before its next call, so that what the store says is looked up for it."""
+    def _watch_permissions(self) -> None:
+        """A warm host asks nobody before its next call: whether it still may run is looked up for it."""
         while True:
-            time.sleep(REVOCATION_INTERVAL)
-            try:
-                self._end_hosts_of(
-                    self._preparer.revoked({each.snapshot for each in list(self._lent.values())})
-                )
-            except (AutoceleryError, OSError) as exc:
-                logger.debug("Revocations could not be looked up: %s", exc)
+            time.sleep(PERMISSION_INTERVAL)
+            for look in (self._end_untrusted, self._end_revoked):
+                try:
+                    look()
+                except (AutoceleryError, OSError) as exc:
+                    logger.debug("Whether hosts may go on could not be looked up: %s", exc)
+
+    def _end_untrusted(self) -> None:
+        lent = self._all()
+        trusted = {key: self._preparer.trusts(key) for key in {each.key for each in lent}}
+        self._end([each for each in lent if not trusted[each.key]])
+
+    def _end_revoked(self) -> None:
+        lent = self._all()
+        revoked = self._preparer.revoked({each.snapshot for each in lent})
+        self._end([each for each in lent if each.snapshot in revoked])
 
     def _started(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
         """Return a host that has imported its app, and the socket it is reached by."""

@@ -19,7 +19,7 @@ from autocelery._hosting.terms import AgentTerms
 from autocelery._model import Manifest, Statement
 from autocelery._signing import keys, statement
 from autocelery._snapshot.cache import BlobCache
-from autocelery.errors import PythonMismatch, SnapshotRevoked, StoreUnavailable
+from autocelery.errors import PythonMismatch, SnapshotIncomplete, SnapshotRevoked, StoreUnavailable
 from autocelery_host.order import Order
 
 
@@ -39,7 +39,7 @@ class Preparer:
         self._statements.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._layouts = Layouts(base, BlobCache(base / "blobs", terms.cache_max))
         self._users: dict[str, int] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
         self._store: BlobStore | None = None
         self._versions: dict[str, str] = {}
@@ -56,7 +56,7 @@ class Preparer:
                 self._users[snapshot] -= 1
                 if not self._users[snapshot]:
                     del self._users[snapshot]
-                    self._locks.pop(snapshot, None)
+                    self._turns.pop(snapshot, None)
 
     def order(self, snapshot: str, key: str) -> Order:
         """Return what a host of ``snapshot`` is told, once it is verified, fetched and laid out.
@@ -67,8 +67,8 @@ class Preparer:
             DiskFull: there is no room to lay it out.
         """
         with self._lock:
-            lock = self._locks.setdefault(snapshot, threading.Lock())
-        with lock:
+            turn = self._turns.setdefault(snapshot, _Turn())
+        with turn.taken_for(key):
             store = self._open_store()
             fetcher = Fetcher(snapshot, key, store, self._layouts.cache, self._terms.store_problem)
             said = self._verified(snapshot, key, fetcher)
@@ -119,6 +119,14 @@ class Preparer:
             for name, envelope in found.items()
             if self.revoke(snapshot := name.removesuffix(".revoked"), envelope)
         }
+
+    def trusts(self, key: str) -> bool:
+        """Whether snapshots that ``key`` signed may run here, as the trusted keys are now.
+
+        Raises:
+            AutoceleryError: they cannot be read.
+        """
+        return key in keys.trusted_keys(self._home)
 
     def tidy(self) -> None:
         """Remove what the latest few snapshots do not need."""
@@ -189,6 +197,32 @@ class Preparer:
             if self._store is None and self._terms.store:
                 self._store = open_store(self._terms.store)
             return self._store
+
+
+class _Turn:
+    """Who prepares a snapshot, one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failed: dict[str, tuple[float, str]] = {}
+
+    @contextlib.contextmanager
+    def taken_for(self, key: str) -> Iterator[None]:
+        """Wait for the turn; what nobody sent again for another, while this one waited, nobody sends again for it.
+
+        Raises:
+            SnapshotIncomplete: as for the other.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            failed, reason = self._failed.get(key, (0.0, ""))
+            if failed > asked:
+                raise SnapshotIncomplete(reason)
+            try:
+                yield
+            except SnapshotIncomplete as exc:
+                self._failed[key] = (time.monotonic(), exc.message)
+                raise
 
 
 def _check_python(snapshot: str, needed: str) -> None:

@@ -64,6 +64,8 @@ class Healer:
                     self._answer(watched)
             except AutoceleryError as exc:
                 logger.debug("Workers' requests were not answered: %r", exc)
+            except Exception:  # this thread has to live as long as its process
+                logger.exception("Workers' requests were not answered")
 
     def _answer(self, watched: Mapping[str, Any]) -> None:
         requests = self._requested()

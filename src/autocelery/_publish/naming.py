@@ -1,14 +1,45 @@
-"""A task of an app by its name, as a shell writes it."""
+"""An app and its tasks by their names, as a shell writes them."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from celery import Celery
+from celery.app.utils import find_app
 
+from autocelery._publish import import_errors, locating
 from autocelery.errors import CodeNotImportable, ConfigurationError, TaskNotInSnapshot
+
+#: What somebody wrote on the command line to get an app.
+_written: WeakKeyDictionary[Celery, str] = WeakKeyDictionary()
+
+
+def remember_options(app: Celery, options: str) -> None:
+    """Have `options_of` return what was written to get ``app``: ``-A shop --workdir elsewhere``."""
+    _written[app] = options
+
+
+def options_of(app: Celery) -> str:
+    """Return the options by which ``celery`` and ``autocelery`` find ``app``: ``-A shop``."""
+    return _written.get(app) or f"-A {name_of(app) or '<app>'}"
+
+
+def name_of(app: Celery) -> str | None:
+    """Return the shortest name after ``-A`` that gives ``app``; ``None`` where it is in no module."""
+    found = locating.module_of(app)
+    if found is None:
+        return None
+    module, attribute = found[0].__name__, found[1]
+    for name in dict.fromkeys((module.removesuffix(".celery"), module)):
+        try:
+            if find_app(name) is app:
+                return name
+        except (Exception, SystemExit):  # noqa: BLE001 - a user's module may raise anything
+            continue
+    return f"{module}:{attribute}"
 
 
 def task_named(app: Celery, name: str) -> Any:
@@ -54,8 +85,7 @@ def _module(name: str) -> None:
 def _import(load: Any, what: str) -> None:
     try:
         load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CodeNotImportable(
-            f"Importing {what} failed: {type(error).__name__}: {error}. Nothing was sent. Mend it, and see the "
-            "whole traceback with: autocelery --debug ..."
+            f"{import_errors.told(what, error)}\nNothing was sent. Mend it and call again."
         ) from error

@@ -18,6 +18,7 @@ from autocelery._model import Manifest, Root, Snapshot
 from autocelery._publish import locating
 from autocelery._publish.healing import Healer
 from autocelery._publish.packages import packages_for
+from autocelery._publish.recent import RecentBlobs
 from autocelery._publish.roots import Roots, roots_of
 from autocelery._signing import keys, statement
 from autocelery._snapshot import manifest as manifests
@@ -31,6 +32,8 @@ from autocelery.errors import EmptyTree, FileKeepsChanging
 
 #: Seconds after which what the store is believed to hold is asked for again: below its lifetime of a week.
 RENEWAL = 86_400
+#: Bytes of what was sent last that are kept in memory, for a store that loses them.
+RECENT = 16 * 2**20
 #: How many times a tree that changes while it is sent is collected again.
 ATTEMPTS = 5
 
@@ -73,6 +76,7 @@ class Shipper:
         self._memory: StatMemory | None = None
         self._store: BlobStore | None = None
         self._known: set[str] = set()
+        self._recent = RecentBlobs(RECENT)
         self._asked = 0.0
         self._signed: dict[str, float] = {}
         self._latest: tuple[object, Collected] | None = None
@@ -192,6 +196,7 @@ class Shipper:
         if contents is None:
             return False
         self.store.put({**contents, **self._statement(collected, now)})
+        self._recent.add(contents)
         self._known.update(collected.everything())
         return True
 
@@ -222,11 +227,15 @@ class Shipper:
         wanted = {name for name in names if not name.endswith(".sig")}
         if signature in names or not folders.isdisjoint(wanted):
             wanted |= folders
-        found = {name: pack(raw) for name in wanted if (raw := collected.read(name)) is not None}
+        found = {name: blob for name in wanted if (blob := self._packed(collected, name)) is not None}
         if signature in names:
             found |= self._statement(collected, time.time())
         if found:
             self.store.put(found)
+
+    def _packed(self, collected: Collected, name: str) -> bytes | None:
+        raw = collected.read(name)
+        return pack(raw) if raw is not None else self._recent.get(name)
 
     def requested(self) -> Mapping[str, needs.Need]:
         """Return what workers ask this author for, by the name of the entry in which they do."""

@@ -127,7 +127,7 @@ def test_call_knows_a_wrong_name_before_it_sends_anything(shop: Shop) -> None:
 def test_call_gives_up_after_its_timeout_and_says_how_to_go_on(shop: Shop) -> None:
     done = shop.run("call", "--timeout", "0.5", "shop.tasks.wait")
     assert done.returncode == 1
-    assert "celery result" in done.stderr
+    assert "celery -A shop result" in done.stderr
     task = done.stderr.split()[-1]
     revoke = [sys.executable, "-m", "celery", "-A", "shop", "control", "terminate", "TERM", task]
     subprocess.run(revoke, cwd=shop.folder, env=shop.environment, capture_output=True, check=True)

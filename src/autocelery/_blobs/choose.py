@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ssl import VerifyMode
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -19,6 +20,8 @@ FOLDER_NAME = "autocelery-blobs"
 _REDIS = frozenset(
     {"redis", "rediss", "valkey", "valkeys", "redis+socket", "valkey+socket", "socket", "unix"}
 )
+#: What an address is with TLS; a Unix socket has none.
+_SECURE = {"redis": "rediss", "rediss": "rediss", "valkey": "valkeys", "valkeys": "valkeys"}
 _PREFIX = "autocelery_prefix"
 
 
@@ -37,10 +40,11 @@ def store_url_for(app: Any) -> str:
     broker = _first(app.conf.broker_read_url or app.conf.broker_url)
     broker_options = app.conf.broker_transport_options or {}
     if _scheme(broker) in _REDIS:
-        return _with_prefix(broker, broker_options)
+        return _with_prefix(_with_tls(broker, app.conf.broker_use_ssl), broker_options)
     backend = _first(app.conf.result_backend)
     if _scheme(backend) in _REDIS:
-        return _with_prefix(backend, app.conf.result_backend_transport_options or {})
+        options = app.conf.result_backend_transport_options or {}
+        return _with_prefix(_with_tls(backend, app.conf.redis_backend_use_ssl), options)
     if _scheme(broker) == "filesystem":
         return _beside(broker_options)
     raise StoreNotConfigured(
@@ -83,6 +87,18 @@ def _scheme(url: str) -> str:
 
 def _shown(url: str) -> str:
     return without_password(url) if url else "none"
+
+
+def _with_tls(url: str, asked: object) -> str:
+    """Return the address with what ``broker_use_ssl`` or ``redis_backend_use_ssl`` asks for."""
+    parts = urlsplit(url)
+    if not asked or parts.scheme not in _SECURE:
+        return url
+    options = asked if isinstance(asked, Mapping) else {}
+    given = {name: value for name, value in options.items() if name.startswith("ssl_") and value is not None}
+    told = {name: value.name if isinstance(value, VerifyMode) else value for name, value in given.items()}
+    query = urlencode({**dict(parse_qsl(parts.query)), **told})
+    return joined(_SECURE[parts.scheme], parts.netloc, parts.path, query)
 
 
 def _with_prefix(url: str, options: Mapping[str, Any]) -> str:

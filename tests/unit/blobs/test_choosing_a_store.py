@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ def test_the_apps_own_setting_goes_before_its_broker() -> None:
 )
 def test_a_redis_broker_holds_the_blobs_too(url: str) -> None:
     assert store_url_for(app(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("broker", "asked", "url"),
+    [
+        ("redis://:p@h:1/2", {"ssl_cert_reqs": ssl.CERT_NONE}, "rediss://:p@h:1/2?ssl_cert_reqs=CERT_NONE"),
+        ("rediss://h/0", {"ssl_cert_reqs": "required"}, "rediss://h/0?ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_cert_reqs=none", {"ssl_ca_certs": "/ca.pem"},
+         "rediss://h/0?ssl_cert_reqs=none&ssl_ca_certs=%2Fca.pem"),
+        ("valkey://h/0", True, "valkeys://h/0"),
+        ("redis://h/0", False, "redis://h/0"),
+        ("redis+socket:///s", True, "redis+socket:///s"),
+    ],
+)  # fmt: skip
+def test_what_the_app_says_of_tls_holds_for_its_store(broker: str, asked: object, url: str) -> None:
+    assert store_url_for(app(broker, broker_use_ssl=asked)) == url
+    assert store_url_for(app(AMQP, broker, redis_backend_use_ssl=asked)) == url
 
 
 def test_of_several_brokers_the_first_holds_them() -> None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from autocelery._blobs.choose import open_store
+from autocelery._blobs.choose import open_store, store_url_for
 from autocelery._blobs.redis import RedisStore, client_url, without_password
 from autocelery.errors import ConfigurationError, StoreFull, StoreUnavailable
 from tests.waiting import wait_for
@@ -34,15 +42,43 @@ class Server:
         return f"redis://:secret@127.0.0.1:{self.port}/0"
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+def installed_server() -> str:
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         pytest.skip("no redis-server or valkey-server is installed")
-    folder = Path(tempfile.mkdtemp(prefix="ac-"))
+    return program
+
+
+def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signed itself, and its key."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, None)
+    )
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    program = installed_server()
+    folder = Path(tempfile.mkdtemp(prefix="ac-"))
+    port = free_port()
     process = subprocess.Popen(
         [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(folder / "s"),
          "--requirepass", "secret", "--save", "", "--dir", str(folder), "--maxmemory", "4mb"],
@@ -169,3 +205,39 @@ def test_a_missing_redis_package_is_an_error_that_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "said so\n"
+
+
+def test_a_server_with_tls_is_used_as_the_app_says(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    port, (cert, key) = free_port(), certificate
+    process = subprocess.Popen(
+        [installed_server(), "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "",
+         "--dir", str(tmp_path), "--tls-cert-file", str(cert), "--tls-key-file", str(key),
+         "--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    app = Celery("tls", broker=f"redis://127.0.0.1:{port}/0", set_as_current=False)
+    try:
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": str(cert)}
+        with closing(open_store(store_url_for(app))) as store:
+            wait_for(
+                lambda: not raises(StoreUnavailable, lambda: store.get(["a"])), what="the server answers"
+            )
+            store.put({"a": b"1"})
+            assert store.get(["a"]) == {"a": b"1"}
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        with (
+            closing(open_store(store_url_for(app))) as store,
+            pytest.raises(StoreUnavailable, match="certificate"),
+        ):
+            store.get(["a"])
+    finally:
+        process.kill()
+        process.wait()
+
+
+def raises(kind: type[Exception], call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except kind:
+        return True
+    return False

@@ -97,3 +97,6 @@ class Snapshot:
 
     def __str__(self) -> str:
         return self.short
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.short}>"

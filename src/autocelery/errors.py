@@ -48,6 +48,7 @@ __all__ = [
     "UnsafeSymlink",
     "UntrustedSnapshot",
     "WorkerWithoutAutocelery",
+    "WrongCall",
 ]
 
 
@@ -209,3 +210,7 @@ class NoWorkers(AutoceleryError):
 
 class WorkerWithoutAutocelery(AutoceleryError):
     """A worker that would get the call does not have the live task."""
+
+
+class WrongCall(AutoceleryError, TypeError):
+    """A live call was made like one of the function itself; nothing was sent, and nothing ran."""

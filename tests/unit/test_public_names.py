@@ -34,6 +34,7 @@ def test_an_autocelery_has_these_names() -> None:
 
 def test_a_live_call_has_the_names_of_a_task() -> None:
     assert public(LiveCall) == {
+        "apply",
         "apply_async",
         "chunks",
         "delay",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, group
 from celery.app.task import Task
@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
 from autocelery._model import Snapshot
-from autocelery.errors import BrokerUnavailable
+from autocelery.errors import BrokerUnavailable, WrongCall
 from autocelery_host.messages import HEADER, LIVE_TASK, exec_options, header_for
 
 #: Gives the snapshot that a call of this task runs; asked at each call.
@@ -26,9 +26,10 @@ class LiveCall:
     4
     """
 
-    def __init__(self, task: Task, source: Source) -> None:
+    def __init__(self, task: Task, source: Source | Snapshot) -> None:
         self._task = task
-        self.source = source
+        self._snapshot = source if isinstance(source, Snapshot) else None
+        self.source: Source = (lambda _: source) if isinstance(source, Snapshot) else source
 
     @property
     def name(self) -> str:
@@ -37,8 +38,7 @@ class LiveCall:
 
     def pinned(self) -> LiveCall:
         """Return the same call with the snapshot of now, however often it is sent."""
-        snapshot = self.source(self._task)
-        return LiveCall(self._task, lambda _: snapshot)
+        return LiveCall(self._task, self.source(self._task))
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a live call with these arguments; `apply_async` without options."""
@@ -62,6 +62,39 @@ class LiveCall:
             return task.apply_async(args, kwargs, headers=headers, **options)
         except OperationalError as exc:
             raise broker_gone(app, exc) from exc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say how a live call is sent: this is no function.
+
+        Raises:
+            WrongCall: always.
+        """
+        function = self._function
+        raise WrongCall(
+            f"{self._written}(...) runs nothing: a live call runs on a worker. Send it with "
+            f"{self._written}.delay(...), or run the function here with {function}(...)."
+        )
+
+    def apply(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say what to call instead: only a worker runs exactly a snapshot's code.
+
+        Raises:
+            WrongCall: always.
+        """
+        function = self._function
+        raise WrongCall(
+            f"{self._written}.apply(...) would run what this process has imported, not the code as it is on disk "
+            f"now. Send it with {self._written}.apply_async(...), or run it here with {function}.apply(...)."
+        )
+
+    @property
+    def _function(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def _written(self) -> str:
+        """How the caller has written this."""
+        return f"{self._function}.{'using(...)' if self._snapshot else 'live'}"
 
     def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
         """Return an ordinary signature of the live call, for chains, groups, chords and callbacks.
@@ -103,14 +136,28 @@ class LiveCall:
 
     def _inline(self, plain: Signature) -> Signature:
         inner = self._task.app.tasks[plain["task"]]
-        return LiveCall(inner, self.pinned().source).signature(plain.args, plain.kwargs, immutable=True)
+        return LiveCall(inner, self.source(self._task)).signature(plain.args, plain.kwargs, immutable=True)
 
     def _header(self) -> dict[str, Any]:
         snapshot = self.source(self._task)
         return header_for(self._task.app, self.name, snapshot.id, snapshot.key, self._task)
 
     def __repr__(self) -> str:
-        return f"<live {self.name}>"
+        return f"<live {self.name}{f' of snapshot {self._snapshot}' if self._snapshot else ''}>"
+
+
+def task_of(call: LiveCall) -> Task:
+    """Return the task of a live call of the working tree.
+
+    Raises:
+        WrongCall: the call is pinned to a snapshot.
+    """
+    if call._snapshot is not None:
+        raise WrongCall(
+            f"{call!r} cannot be mapped over: a map runs the working tree. Send a group of its signatures: "
+            f"group({call._written}.s(item) for item in items)"
+        )
+    return call._task
 
 
 def task_from(app: Celery, function: Callable[..., Any], options: dict[str, Any]) -> Task:

@@ -14,8 +14,8 @@ from celery.result import AsyncResult
 
 from autocelery._celery import following, live_task
 from autocelery._model import Snapshot
-from autocelery._publish.calling import LiveCall, is_in_main, task_from
-from autocelery.errors import AppNotFound, NotShippable, SnapshotNotFound
+from autocelery._publish.calling import LiveCall, is_in_main, task_from, task_of
+from autocelery.errors import AppNotFound, NotShippable
 from autocelery_host import current_snapshot, messages
 
 if TYPE_CHECKING:
@@ -86,15 +86,17 @@ class Autocelery:
             return self._sending(self.source)
         if isinstance(function, Snapshot):
             return self._sending(lambda task: function)
+        if isinstance(function, LiveCall):
+            return function
         if isinstance(function, Task):
             return LiveCall(function, self.source)
         task = task_from(self.app, function, dict(options))
         return LiveCall(task, self._with_value)
 
     def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
-        """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or its whole id."""
+        """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or the first digits of its id."""
         pinned = snapshot if isinstance(snapshot, Snapshot) else self.found(snapshot)
-        return LiveCall(task, lambda _: pinned)
+        return LiveCall(task, pinned)
 
     def map(self, function: Any, items: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield ``function(item)`` for each item, in order, computed on the workers.
@@ -112,6 +114,8 @@ class Autocelery:
         """
         from autocelery._publish.mapping import mapped
 
+        if isinstance(function, LiveCall):
+            function = task_of(function)
         return mapped(self.live, function, items, **options)
 
     def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
@@ -156,17 +160,12 @@ class Autocelery:
         Raises:
             SnapshotNotFound: there is none, or more than one.
         """
-        names = self.shipper.store.names(".sig")
-        found = [name.split(".") for name in names if name.startswith(prefix)]
-        if len({each[0] for each in found}) != 1:
-            known = "Several snapshots" if found else "No snapshot"
-            raise SnapshotNotFound(
-                f"{known} in {self.shipper.store.url} may be meant by {prefix!r}. "
-                "`autocelery snapshots list` shows them; give more digits, or take a new one with auto.snapshot()."
-            )
-        own = self.shipper.key_id()  # several authors may have signed it: prefer oneself
-        keys = [key for _, key, *_ in found]
-        return Snapshot(found[0][0], own if own in keys else keys[0])
+        from autocelery._publish import history
+
+        return history.found(self, prefix)
+
+    def __repr__(self) -> str:
+        return f"<Autocelery of {self.app.main or 'an app without a name'}>"
 
 
 @contextmanager

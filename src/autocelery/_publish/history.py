@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from autocelery import _config
 from autocelery._blobs import unpack
-from autocelery._model import Manifest, Statement
+from autocelery._model import Manifest, Snapshot, Statement
+from autocelery._publish import naming, stores
 from autocelery._signing import keys, statement
 from autocelery._snapshot import manifest as manifests
 from autocelery._snapshot import tree, trees
 from autocelery._snapshot.cache import BlobCache
+from autocelery._snapshot.canonical import is_digest
 from autocelery._snapshot.layout import lay_out
 from autocelery.errors import ConfigurationError, SnapshotIncomplete, SnapshotNotFound, SnapshotRefused
 
@@ -61,6 +63,48 @@ def snapshots(auto: Autocelery) -> list[SnapshotRecord]:
     return sorted(found, key=lambda each: (-each.issued, each.id))
 
 
+def found(auto: Autocelery, prefix: str) -> Snapshot:
+    """Return the one snapshot in the app's store that begins with ``prefix``.
+
+    Raises:
+        SnapshotNotFound: there is none, or more than one.
+    """
+    own = auto.shipper.key_id()  # several authors may have signed it: prefer oneself
+    whole = _signed_by_known(auto, prefix, own) if is_digest(prefix) else None
+    if whole is not None:
+        return whole
+    names = [name.split(".") for name in auto.shipper.store.names(".sig") if name.startswith(prefix)]
+    ids = sorted({each[0] for each in names})
+    if len(ids) != 1:
+        raise SnapshotNotFound(_not_the_one(auto, prefix, ids))
+    signers = [each[1] for each in names]
+    return Snapshot(ids[0], own if own in signers else signers[0])
+
+
+def _signed_by_known(auto: Autocelery, snapshot: str, own: str) -> Snapshot | None:
+    """Ask for exactly the signatures of those whom this user trusts: to list a store may take long."""
+    signers = list(dict.fromkeys([own, *keys.trusted_keys(_config.home())]))
+    missing = auto.shipper.store.missing([f"{snapshot}.{key}.sig" for key in signers])
+    here = [key for key in signers if f"{snapshot}.{key}.sig" not in missing]
+    return Snapshot(snapshot, here[0]) if here else None
+
+
+def _not_the_one(auto: Autocelery, prefix: str, ids: list[str]) -> str:
+    where, listing = shown_store(auto), f"autocelery {naming.options_of(auto.app)} snapshots list"
+    if ids:
+        some = ", ".join(each[:12] for each in ids[:5]) + (", ..." if len(ids) > 5 else "")
+        return f"{len(ids)} snapshots in {where} begin with {prefix!r}: {some}. Give more digits, or see: {listing}"
+    return (
+        f"No snapshot in {where} begins with {prefix!r}. It was sent to another store, or it has been evicted "
+        f"since. Those that are there: {listing}. A new one of the working tree: auto.snapshot()"
+    )
+
+
+def shown_store(auto: Autocelery) -> str:
+    """Return what people call the app's store: ``Redis at localhost:6379, database 0``."""
+    return str(stores.address(auto.shipper.store.url))
+
+
 def resolve(auto: Autocelery, prefix: str) -> str:
     """Return the id of the one snapshot in the store that begins with ``prefix``.
 
@@ -79,7 +123,8 @@ def manifest(auto: Autocelery, snapshot: str) -> Manifest:
     raw = _fetch(auto, [snapshot]).get(snapshot)
     if raw is None:
         raise SnapshotNotFound(
-            f"The snapshot {snapshot[:12]} is not in {auto.shipper.store.url} any more. Send it again from its tree."
+            f"The snapshot {snapshot[:12]} is not in {shown_store(auto)} any more: it was evicted there. Send a call "
+            "from its tree again."
         )
     return manifests.decode(raw)
 
@@ -168,7 +213,7 @@ def _files(auto: Autocelery, sizes: Mapping[str, int], cache: BlobCache) -> dict
     lacking = sizes.keys() - stored.keys()
     if lacking:
         raise SnapshotIncomplete(
-            f"{len(lacking)} files of the snapshot are not in {auto.shipper.store.url} any more. "
+            f"{len(lacking)} files of the snapshot are not in {shown_store(auto)} any more. "
             "Send a call from its tree again, or check out another snapshot."
         )
     return {

@@ -212,6 +212,17 @@ def test_nothing_is_left_of_a_worker_that_ends_by(
         stop_worker(own)
 
 
+def test_a_worker_that_stops_lets_a_call_that_failed_just_now_have_its_on_failure(
+    shop: Shop, caller: Caller, tmp_path: Path
+) -> None:
+    own = shop.worker("mourns", "-c", "1", "-Q", "mourns")
+    done = tmp_path / "done"
+    caller.send("never_return", str(done), queue="mourns", time_limit=1)
+    wait_for(done.with_name("done.begun").exists, 20, "the hook runs")
+    stop_worker(own)
+    assert done.exists()
+
+
 def test_a_worker_that_starts_again_has_its_cache_and_removes_what_was_left_when_it_was_killed_with_its_agent(
     shop: Shop, caller: Caller, temporary: Path
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,11 @@ from autocelery_host.messages import HEADER
 
 logger = logging.getLogger(__name__)
 
+#: Seconds that a worker which stops waits for the last of it.
+PATIENCE = 10.0
 #: What is still to be done about the calls that end just now: ``(step, exception)`` in order, by id.
 _steps: dict[str, list[tuple[str, BaseException]]] = {}
+_threads: set[threading.Thread] = set()
 
 
 @contextlib.contextmanager
@@ -30,7 +34,16 @@ def of(request: Any) -> Iterator[None]:
         steps = _steps.pop(request.id, None)
         if steps:
             work = (request, request.request_dict[HEADER], steps)
-            threading.Thread(target=_in_host, args=work, name=f"aftermath-{request.id}", daemon=True).start()
+            thread = threading.Thread(target=_do, args=work, name=f"aftermath-{request.id}", daemon=True)
+            _threads.add(thread)
+            thread.start()
+
+
+def finish(deadline: float = PATIENCE) -> None:
+    """Wait up to ``deadline`` seconds for what hosts still do about calls that have ended."""
+    end = time.monotonic() + deadline
+    for thread in list(_threads):
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def note(task_id: str, step: str, exc: BaseException) -> None:
@@ -56,6 +69,13 @@ class BackendOfMainProcess:
             options["call_errbacks"] = False
             note(task_id, "errbacks", exc)
         self._backend.mark_as_failure(task_id, exc, traceback, request=request, **options)
+
+
+def _do(request: Any, header: dict[str, Any], steps: list[tuple[str, BaseException]]) -> None:
+    try:
+        _in_host(request, header, steps)
+    finally:
+        _threads.discard(threading.current_thread())
 
 
 def _in_host(request: Any, header: dict[str, Any], steps: list[tuple[str, BaseException]]) -> None:

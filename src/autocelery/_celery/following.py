@@ -21,8 +21,9 @@ def follow_workers_of(app: Celery) -> None:
 
     def stop(sender: Any = None, **_: Any) -> None:
         if current_snapshot() is None and getattr(sender, "app", None) is app:
-            from autocelery._celery import serving
+            from autocelery._celery import aftermath, serving
 
+            aftermath.finish()
             serving.stop_agent()
 
     if "celery.bin.control" in sys.modules:  # `celery inspect autocelery` looks its commands up here

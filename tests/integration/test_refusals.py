@@ -83,9 +83,12 @@ def refused(forge: Forge, forged: Forged, error: type[Exception], match: str = "
     assert forge.traces() == ""
 
 
-def test_an_untrusted_key_is_refused(forge: Forge, worker: Worker, tmp_path: Path) -> None:
+def test_an_untrusted_key_is_refused_by_a_worker_that_says_its_name(
+    forge: Forge, worker: Worker, tmp_path: Path
+) -> None:
     stranger = keys.own_key(Home(keys=tmp_path, cache=tmp_path))
-    refused(forge, forge.make(forge.code("stranger"), key=stranger), errors.UntrustedSnapshot, stranger.id)
+    named = rf"^{worker.hostname}: .*{stranger.id}"
+    refused(forge, forge.make(forge.code("stranger"), key=stranger), errors.UntrustedSnapshot, named)
 
 
 def test_an_expired_statement_is_refused(forge: Forge, worker: Worker) -> None:
@@ -148,7 +151,9 @@ def test_the_warm_host_of_an_author_who_is_no_longer_trusted_ends(
     forge: Forge, worker: Worker, shop: Shop, tmp_path: Path
 ) -> None:
     other = keys.own_key(Home(keys=tmp_path / "keys", cache=tmp_path / "cache"))
-    trusted = keys.trust_text(Home(keys=shop.home / "keys", cache=shop.home / "cache"), keys.export_text(other))
+    trusted = keys.trust_text(
+        Home(keys=shop.home / "keys", cache=shop.home / "cache"), keys.export_text(other)
+    )
     forged = forge.make(forge.code("a guest"), key=other)
     others = {each.pid for each in family_of(worker.pid).hosts}
     assert forge.call(forged) == "a guest"

@@ -30,7 +30,7 @@ def run(task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -
             if told is not None:
                 return outcome.traced(told, serving.is_pool_child())
     except AutoceleryError as exc:
-        return _refused(task, exc, uuid, args, kwargs, request)
+        return _refused(task, outcome.naming(exc, request.get("hostname")), uuid, args, kwargs, request)
 
 
 def checked(header: Any) -> Mapping[str, Any]:

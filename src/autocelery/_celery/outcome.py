@@ -40,20 +40,26 @@ def traced(told: dict[str, Any], in_pool_child: bool) -> Any:
             only one process: there it is the host that is lost.
 
     Raises:
+        HostLost: the task ended its host.
         BaseException: what the task raised past Celery's tracer: ``SystemExit``, ``MemoryError``, ….
     """
     if "raised" in told:
         kind, shown = told["raised"]["kind"], told["raised"]["repr"]
         if kind == "memory":
-            return lost(_out_of_memory(shown))
+            raise _out_of_memory(shown)
         if kind in ("exit", "interrupt") and not in_pool_child:
-            return lost(HostLost(f"The task left by {shown}, and its host was ended."))
+            raise HostLost(f"The task left by {shown}, and its host was ended.")
         raise _stand_in(told["raised"])
     if "failed" in told:
         return trace_ok_t(
             _einfo(_stand_in(told["failed"]), told["failed"]["text"]), _INFO, told["runtime"], None
         )
     return trace_ok_t(None, None, told["runtime"], told["result"])
+
+
+def naming(exc: AutoceleryError, hostname: object) -> AutoceleryError:
+    """Return ``exc`` with the name of the worker that it happened on: a caller knows only the queue."""
+    return type(exc)(f"{hostname}: {exc.message}") if hostname else exc
 
 
 def is_worker_lost(exc: BaseException) -> bool:

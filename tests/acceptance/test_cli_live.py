@@ -142,6 +142,16 @@ def test_call_says_so_when_no_worker_is_there(shop: Shop) -> None:
     assert "No worker answers" in done.stderr
 
 
+def test_call_sends_nothing_to_a_queue_that_nobody_listens_to(shop: Shop) -> None:
+    done = shop.run("call", "--queue", "nowhere", "shop.tasks.add", "1", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No worker with autocelery listens to the queue 'nowhere'" in done.stderr
+    assert "shop@here to celery" in done.stderr
+    assert "celery -A shop worker -Q nowhere" in done.stderr
+    sent = shop.run("call", "--queue", "nowhere", "--no-check", "--detach", "shop.tasks.add", "1", "1")
+    assert sent.returncode == 0, sent.stderr
+
+
 def test_plan_tells_what_would_be_sent_and_sends_nothing(shop: Shop) -> None:
     shop.write("shop/more.py", "# nothing that was sent before\n")
     plans = [json.loads(shop.run("plan", "--json").stdout) for _ in range(2)]
@@ -151,6 +161,10 @@ def test_plan_tells_what_would_be_sent_and_sends_nothing(shop: Shop) -> None:
     shown = shop.run("plan")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "shop@here" in shown.stdout
+    shop.write("shop/more.py", "def broken(:\n")
+    broken = shop.run("plan")
+    assert broken.returncode == 1
+    assert "Error: shop/more.py:1 is not valid Python" in broken.stdout
     (shop.folder / "shop" / "more.py").unlink()
 
 
@@ -195,3 +209,8 @@ def test_a_snapshot_can_be_listed_compared_checked_out_used_and_revoked(shop: Sh
     refused = shop.run("call", "--using", before[:8], "shop.tasks.add", "1", "1")
     assert refused.returncode == 1
     assert "revoked" in refused.stderr.lower()
+    assert "shop@here: " in refused.stderr
+    shop.write("shop/tasks.py", TASKS.replace("FACTOR = 1", "FACTOR = 2"))
+    planned = shop.run("plan")
+    assert planned.returncode == 1
+    assert f"Snapshot {before[:12]} was revoked by key" in planned.stdout

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import sys
 from functools import cache
 from typing import Any
 
 import celery
+from celery import Celery
 from celery.worker.control import control_command, inspect_command
 
 from autocelery import _config
+from autocelery._blobs import open_store, store_url_for
 from autocelery._celery import serving
 from autocelery._signing import keys
 from autocelery.errors import AgentUnavailable, AutoceleryError
@@ -24,6 +27,7 @@ REVOKE = "autocelery_revoke"
 def report(state: Any, **_: Any) -> dict[str, Any]:
     """Tell what this worker runs live calls with."""
     pool = type(state.consumer.pool).__module__.rpartition(".")[2]
+    store_problem = _store_problem(state.app)
     try:
         trusted, problem = sorted(keys.trusted_keys(_config.home())), ""
     except AutoceleryError as exc:
@@ -35,7 +39,10 @@ def report(state: Any, **_: Any) -> dict[str, Any]:
         "pool": pool,
         "trusted_keys": trusted,
         "packages": _packages(),
-        "store": serving.store_shown(state.app),
+        "node": platform.node(),
+        "queues": _queues(state.consumer),
+        "store": "" if store_problem else serving.store_shown(state.app),
+        "store_problem": store_problem,
         "problem": problem,
     }
 
@@ -56,6 +63,20 @@ def revoke(state: Any, snapshot: str, envelope: str, **_: Any) -> dict[str, Any]
         return serving.tell_agent({"op": "revoke", "snapshot": snapshot, "envelope": envelope})
     except AgentUnavailable as exc:
         return {"error": exc.message}
+
+
+def _queues(consumer: Any) -> list[str]:
+    """Return the queues that are listened to now; none before the worker has connected."""
+    return [queue.name for queue in consumer.task_consumer.queues] if consumer.task_consumer else []
+
+
+def _store_problem(app: Celery) -> str:
+    """Return why this worker has no blob store; nothing connects to it here, where heartbeats wait."""
+    try:
+        open_store(store_url_for(app)).close()
+    except AutoceleryError as exc:
+        return exc.message
+    return ""
 
 
 @cache

@@ -61,16 +61,19 @@ class Options:
 
 def _send(shell: Shell, task: str, arguments: tuple[str, ...], asked: Options) -> tuple[Any, str]:
     """Send the call, once it is known that it can run; return its result to be, and its snapshot."""
-    from autocelery._publish import inspecting, naming
+    from autocelery._publish import inspecting, naming, problems, stores
 
     auto = shell.auto()
     found = naming.task_named(auto.app, task)
     if not asked.detach:
         naming.require_backend(auto.app)
-    if not asked.no_check:
-        inspecting.require_worker(auto.app, patience_with(auto.app))
     positional, named = parse(arguments)
     _check(found, positional, named)
+    if not asked.no_check:
+        queue = naming.queue_of(found, positional, named, asked.queue)
+        inspecting.require_worker(auto.app, patience_with(auto.app), queue)
+        for problem in problems.of_new_folder(stores.address(auto.shipper.store.url)):
+            printing.note(f"Warning: {problem.what} {problem.mend}")
     snapshot = auto.found(asked.using) if asked.using else auto.source(found)
     options = {"queue": asked.queue} if asked.queue else {}
     return found.using(snapshot).apply_async(positional, named, **options), snapshot.id

@@ -12,7 +12,8 @@ from autocelery._cli import printing
 from autocelery._cli.shell import Shell, patience_with
 
 if TYPE_CHECKING:
-    from autocelery._publish.inspecting import Plan
+    from autocelery._publish.inspecting import WorkerReport
+    from autocelery._publish.planning import Plan
 
 
 @click.command(epilog="Example: autocelery -A proj plan --json")
@@ -26,10 +27,10 @@ def plan(shell: Shell, timeout: float | None, as_json: bool) -> int:
 
     Sends nothing. Exits with 1 if a live call would fail.
     """
-    from autocelery._publish import inspecting
+    from autocelery._publish import planning
 
     auto = shell.auto()
-    planned = inspecting.plan(auto, timeout or patience_with(auto.app))
+    planned = planning.plan(auto, timeout or patience_with(auto.app))
     if as_json:
         printing.as_json(asdict(planned))
     else:
@@ -40,6 +41,7 @@ def plan(shell: Shell, timeout: float | None, as_json: bool) -> int:
 def _print(planned: Plan) -> None:
     printing.result(f"snapshot  {planned.snapshot[:12]}")
     printing.result(f"tree      {planned.top}: {planned.files} files, {printing.size(planned.size)}")
+    printing.result(f"store     {planned.store or 'none'}")
     printing.result(
         f"to send   {planned.blobs_to_send} blobs, {printing.size(planned.bytes_to_send)} before packing"
     )
@@ -49,12 +51,18 @@ def _print(planned: Plan) -> None:
         printing.result(f"\nPackages that the code imports: {names}")
     if planned.workers:
         printing.result("")
-        rows = [(w.hostname, w.autocelery or "none", w.python, w.celery, w.pool) for w in planned.workers]
-        printing.table(("WORKER", "AUTOCELERY", "PYTHON", "CELERY", "POOL"), rows)
+        headings = ("WORKER", "AUTOCELERY", "PYTHON", "CELERY", "POOL", "QUEUES")
+        printing.table(headings, [_row(worker) for worker in planned.workers])
     for problem in planned.problems:
         printing.result(f"\n{problem.level.capitalize()}: {problem.what}\n  {problem.mend}")
     if not planned.problems:
         printing.result("\nNothing speaks against a live call.")
+
+
+def _row(worker: WorkerReport) -> tuple[str, ...]:
+    version = worker.autocelery or "none"
+    queues = ", ".join(worker.queues)
+    return worker.hostname, version, worker.python, worker.celery, worker.pool, queues
 
 
 def _print_files(planned: Plan) -> None:

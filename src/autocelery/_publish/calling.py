@@ -184,11 +184,13 @@ def is_in_main(task: Task) -> bool:
     return type(task).__module__ in ("__main__", "__mp_main__")
 
 
-def broker_gone(app: Celery, exc: BaseException) -> BrokerUnavailable:
-    """Return the error for a broker that cannot be reached."""
+def broker_gone(app: Celery, exc: BaseException, outcome: str = "nothing was sent") -> BrokerUnavailable:
+    """Return the error for a broker that cannot be reached; ``outcome`` is what comes of it."""
+    from autocelery._blobs.redis import without_password
+
     with app.connection_for_write() as connection:
-        url = connection.as_uri()
+        url = without_password(connection.as_uri(include_password=True))  # kombu's own has stars for none
     return BrokerUnavailable(
-        f"The broker at {url} cannot be reached ({exc}); nothing was sent. Is it running, and is the app's "
-        "broker_url right here?"
+        f"The broker at {url} cannot be reached ({exc}); {outcome}. Is it running, and is the app's broker_url "
+        "right here?"
     )

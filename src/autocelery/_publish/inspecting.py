@@ -1,67 +1,47 @@
-"""What the workers are, and what would be shipped to them: asked before anything is sent."""
+"""What the workers are: asked before anything is sent."""
 
 from __future__ import annotations
 
-import sys
+import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from autocelery._publish import naming
 from autocelery._publish.calling import broker_gone
-from autocelery.errors import NoWorkers, StoreError, WorkerWithoutAutocelery
-
-if TYPE_CHECKING:
-    from autocelery._model import Package
-    from autocelery._publish.facade import Autocelery
-    from autocelery._publish.shipping import Collected
+from autocelery.errors import NoWorkers, WorkerWithoutAutocelery
 
 _REPORT = "autocelery"
-#: How many of the largest files a plan names.
-LARGEST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """One worker; ``autocelery`` is its version there, ``None`` where it has none."""
+    """One worker; ``autocelery`` is its version there, ``None`` where it has none.
+
+    ``node`` is its machine's name, ``store`` the address of its blob store,
+    or else ``store_problem`` why it has none.
+    """
 
     hostname: str
     autocelery: str | None = None
     python: str = ""
     celery: str = ""
     pool: str = ""
+    node: str = ""
+    queues: tuple[str, ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
     trusted_keys: tuple[str, ...] = ()
     store: str = ""
+    store_problem: str = ""
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What would go wrong, and what to do about it; ``level`` is ``error`` or ``warning``."""
-
-    level: str
-    what: str
-    mend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a live call would ship now; sizes are in bytes."""
-
-    snapshot: str
-    top: str
-    files: int
-    size: int
-    largest: tuple[tuple[str, int], ...]
-    blobs_to_send: int
-    bytes_to_send: int
-    withheld: tuple[str, ...]
-    packages: tuple[Package, ...]
-    workers: tuple[WorkerReport, ...]
-    problems: tuple[Problem, ...]
+class _Enough(Exception):
+    """What was asked is known: the other workers need not be waited for."""
 
 
 def workers(app: Celery, timeout: float = 1.0) -> list[WorkerReport]:
@@ -73,121 +53,51 @@ def workers(app: Celery, timeout: float = 1.0) -> list[WorkerReport]:
     with ThreadPoolExecutor(2) as pool:
         pings = pool.submit(_ask, app, "ping", timeout)
         reports = pool.submit(_ask, app, _REPORT, timeout)
-        alive, told = pings.result(), reports.result()
+        try:
+            alive, told = pings.result(), reports.result()
+        except (OperationalError, OSError) as exc:
+            raise broker_gone(app, exc, "no worker can be asked") from exc
     return [_report(name, told.get(name)) for name in sorted({*alive, *told})]
 
 
-def require_worker(app: Celery, timeout: float = 1.0) -> None:
-    """Return as soon as one worker with autocelery answers.
+def require_worker(app: Celery, timeout: float = 1.0, queue: str | None = None) -> None:
+    """Return as soon as one worker with autocelery answers that listens to ``queue``, or to any.
 
     Raises:
-        NoWorkers: no worker answers at all.
+        NoWorkers: no worker answers at all, or none listens to that queue.
         WorkerWithoutAutocelery: those that answer do not have the live task.
         BrokerUnavailable: the broker cannot be reached.
     """
-    if any(_REPORT in told for told in _ask(app, _REPORT, timeout, limit=1).values()):
-        return  # a worker without it answers too, with an error
-    found = workers(app, timeout)
+
+    def takes_the_call(told: dict[str, Any]) -> bool:
+        return _REPORT in told and queue in (None, *told.get("queues", [queue]))
+
+    try:
+        told = _ask(app, _REPORT, timeout, takes_the_call)
+    except (OperationalError, OSError) as exc:
+        raise broker_gone(app, exc) from exc
+    if any(takes_the_call(each) for each in told.values()):
+        return
+    able = [_report(name, each) for name, each in sorted(told.items()) if _REPORT in each]
+    if able and queue is not None:
+        raise NoWorkers(_nobody_listens(app, queue, able))
+    found = workers(app, timeout)  # a worker without it may answer a ping only
     if not found:
         raise NoWorkers(
-            "No worker answers on this broker. Start one: celery -A <app> worker. If it runs, check that it "
-            "uses the same broker and that remote control is on (worker_enable_remote_control)."
+            f"No worker answers on this broker. Start one: celery {naming.options_of(app)} worker. If it runs, "
+            "check that it uses the same broker and that remote control is on (worker_enable_remote_control)."
         )
-    lacking = [each.hostname for each in found if each.autocelery is None]
-    if lacking:
-        raise _without(lacking)
+    if all(each.autocelery is None for each in found):
+        raise _without([each.hostname for each in found])
 
 
-def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
-    """Return what a live call would ship now, and what would fail; nothing is sent.
-
-    Raises:
-        SnapshotError: the tree cannot be shipped at all.
-        BrokerUnavailable: the broker cannot be reached.
-    """
-    shipper = auto.shipper
-    collected = shipper.collect()
-    problems: list[Problem] = []
-    try:
-        lacking = shipper.lacking(collected)
-    except StoreError as exc:
-        lacking = []
-        problems.append(Problem("error", exc.message, "Start the blob store, or set AUTOCELERY_STORE."))
-    key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
-    found = workers(auto.app, timeout)
-    problems += _of_workers(found, collected, key) + _of_tree(collected)
-    sizes = _sizes(collected)
-    return Plan(
-        snapshot=collected.id,
-        top=str(shipper.top),
-        files=sum(tree.files for tree in collected.trees),
-        size=sum(tree.size for tree in collected.trees),
-        largest=tuple(sorted(sizes, key=lambda each: -each[1])[:LARGEST]),
-        blobs_to_send=len(lacking),
-        bytes_to_send=sum(len(raw) for name in lacking if (raw := collected.read(name)) is not None),
-        withheld=tuple(path for tree in collected.trees for path in tree.withheld),
-        packages=collected.manifest.packages,
-        workers=tuple(found),
-        problems=tuple(problems),
+def _nobody_listens(app: Celery, queue: str, able: list[WorkerReport]) -> str:
+    listening = "; ".join(f"{each.hostname} to {', '.join(each.queues) or 'none'}" for each in able)
+    return (
+        f"No worker with autocelery listens to the queue {queue!r}, where this call would wait; nothing was sent. "
+        f"These listen: {listening}. Name another queue with --queue, start a worker for it: "
+        f"celery {naming.options_of(app)} worker -Q {queue}, or send it all the same with --no-check."
     )
-
-
-def _of_workers(found: list[WorkerReport], collected: Collected, key: str) -> list[Problem]:
-    if not found:
-        return [Problem("error", "No worker answers on this broker.", "Start one: celery -A <app> worker")]
-    problems = []
-    for worker in found:
-        if worker.autocelery is None:
-            what = f"{worker.hostname} does not have the live task: it would reject live calls."
-            problems.append(
-                Problem("error", what, "Add Autocelery(app) to the deployed app and restart it once.")
-            )
-            continue
-        problems += _of_worker(worker, collected, key)
-    return problems
-
-
-def _of_worker(worker: WorkerReport, collected: Collected, key: str) -> list[Problem]:
-    problems = []
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if worker.problem:
-        problems.append(Problem("error", f"{worker.hostname}: {worker.problem}", "Mend it on the worker."))
-    elif key not in worker.trusted_keys:
-        what = f"{worker.hostname} does not trust your key {key}."
-        problems.append(
-            Problem("error", what, "Here: autocelery keys export; there: autocelery keys trust <text>")
-        )
-    if worker.python != here:
-        what = f"{worker.hostname} runs Python {worker.python}, and this is {here}."
-        problems.append(
-            Problem("error", what, f"Call from a Python {worker.python}, or route to a worker with {here}.")
-        )
-    installed = {_canonical(name): version for name, version in worker.packages}
-    for package in collected.manifest.packages:
-        there = installed.get(_canonical(package.distribution))
-        wanted = f"{package.distribution}=={package.version}"
-        if there is None:
-            what = f"{worker.hostname} lacks {wanted}, which your code imports as {package.module}."
-            problems.append(Problem("warning", what, f"Install {wanted} there, if a task needs it."))
-        elif there.split(".")[0] != package.version.split(".")[0]:
-            what = f"{worker.hostname} has {package.distribution} {there}, and this is {package.version}."
-            problems.append(Problem("error", what, f"Install {wanted} there, or {there} here."))
-    return problems
-
-
-def _of_tree(collected: Collected) -> list[Problem]:
-    withheld = [path for tree in collected.trees for path in tree.withheld]
-    mend = "If a task needs it, name it in [tool.autocelery] include in pyproject.toml."
-    return [Problem("warning", f"{path} looks like a secret and is not shipped.", mend) for path in withheld]
-
-
-def _sizes(collected: Collected) -> list[tuple[str, int]]:
-    return [
-        (str(path), path.stat().st_size)
-        for tree in collected.trees
-        for path in tree.sources.values()
-        if path.exists()
-    ]
 
 
 def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
@@ -199,23 +109,30 @@ def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
         python=told["python"],
         celery=told["celery"],
         pool=told["pool"],
+        node=told.get("node", ""),
+        queues=tuple(sorted(told.get("queues", ()))),
         packages=tuple(sorted(told["packages"].items())),
         trusted_keys=tuple(told["trusted_keys"]),
         store=told["store"],
+        store_problem=told.get("store_problem", ""),
         problem=told["problem"],
     )
 
 
-def _ask(app: Celery, command: str, timeout: float, limit: int | None = None) -> dict[str, Any]:
-    try:
-        replies = app.control.broadcast(command, reply=True, timeout=timeout, limit=limit) or []
-    except (OperationalError, OSError) as exc:
-        raise broker_gone(app, exc) from exc
-    return {name: told for reply in replies for name, told in reply.items()}
+def _ask(
+    app: Celery, command: str, timeout: float, is_enough: Callable[[dict[str, Any]], bool] | None = None
+) -> dict[str, Any]:
+    """Return what workers answer, by their names, until the time is up or one answer is enough."""
+    answers: dict[str, Any] = {}
 
+    def hear(reply: dict[str, Any]) -> None:
+        answers.update(reply)
+        if is_enough is not None and any(is_enough(told) for told in reply.values()):
+            raise _Enough
 
-def _canonical(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+    with contextlib.suppress(_Enough):
+        app.control.broadcast(command, reply=True, timeout=timeout, callback=hear)
+    return answers
 
 
 def _without(hostnames: list[str]) -> WorkerWithoutAutocelery:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 from celery.app.utils import find_app
+from celery.exceptions import QueueNotFound
 
 from autocelery._publish import import_errors, locating
 from autocelery.errors import CodeNotImportable, ConfigurationError, TaskNotInSnapshot
@@ -72,6 +73,34 @@ def require_backend(app: Celery) -> None:
             "This app has no result backend, so a result cannot be waited for. Set result_backend in the app's "
             "settings, or use --detach."
         )
+
+
+def queue_of(task: Any, args: list[Any], kwargs: dict[str, Any], queue: str | None = None) -> str | None:
+    """Return the queue that a call of ``task`` waits in; ``None`` where an exchange decides that.
+
+    Args:
+        task: the task.
+        args: of the call; routes may look at them.
+        kwargs: likewise.
+        queue: what the call itself asks for.
+
+    Raises:
+        ConfigurationError: the app's settings allow no such queue.
+    """
+    options = {name: value for name, value in (task._get_exec_options() or {}).items() if value is not None}
+    if queue is not None:
+        options["queue"] = queue
+    try:
+        routed = task.app.amqp.router.route(options, task.name, args, kwargs, task_type=task)
+    except QueueNotFound as error:
+        raise ConfigurationError(
+            f"{error}, and task_create_missing_queues is off, so the call cannot be sent. Name one of: "
+            f"{', '.join(sorted(task.app.amqp.queues))}"
+        ) from error
+    found = routed.get("queue")
+    if found is None or "exchange" in routed or (found.exchange and found.exchange.type != "direct"):
+        return None
+    return str(found.name)
 
 
 def _module(name: str) -> None:

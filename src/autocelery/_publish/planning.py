@@ -1,0 +1,138 @@
+"""What a live call would ship now, and what would fail: found out without sending anything."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autocelery import _config
+from autocelery._model import Package
+from autocelery._publish import inspecting, naming, problems, stores
+from autocelery._publish.inspecting import WorkerReport
+from autocelery._publish.problems import Problem
+from autocelery._signing import keys, statement
+from autocelery.errors import BrokerUnavailable, ConfigurationError, SnapshotRevoked, StoreError
+
+if TYPE_CHECKING:
+    from autocelery._publish.facade import Autocelery
+    from autocelery._publish.shipping import Collected
+
+#: How many of the largest files a plan names.
+LARGEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a live call would ship now; sizes are in bytes. ``store`` is empty where there is none."""
+
+    snapshot: str
+    top: str
+    files: int
+    size: int
+    largest: tuple[tuple[str, int], ...]
+    store: str
+    blobs_to_send: int
+    bytes_to_send: int
+    withheld: tuple[str, ...]
+    packages: tuple[Package, ...]
+    workers: tuple[WorkerReport, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What the blob store says of a snapshot; one that does not answer lacks everything."""
+
+    lacking: list[str]
+    address: stores.StoreAddress | None
+    problems: list[Problem]
+
+
+def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
+    """Return what a live call would ship now, and what would fail; nothing is sent.
+
+    Args:
+        auto: the app's.
+        timeout: seconds that workers have to answer.
+
+    Raises:
+        SnapshotError: the tree cannot be shipped at all.
+    """
+    shipper = auto.shipper
+    collected = shipper.collect()
+    key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(inspecting.workers, auto.app, timeout)
+        store = _asked_store(auto, collected)
+        in_tree = problems.of_tree(collected, shipper.top)
+    found, unheard = _answered(asked, naming.options_of(auto.app))
+    of_workers = [
+        each for worker in found for each in problems.of_worker(worker, collected, key, store.address)
+    ]
+    sizes = _sizes(collected)
+    return Plan(
+        snapshot=collected.id,
+        top=str(shipper.top),
+        files=sum(tree.files for tree in collected.trees),
+        size=sum(tree.size for tree in collected.trees),
+        largest=tuple(sorted(sizes, key=lambda each: -each[1])[:LARGEST]),
+        store=str(store.address or ""),
+        blobs_to_send=len(store.lacking),
+        bytes_to_send=sum(len(raw) for name in store.lacking if (raw := collected.read(name)) is not None),
+        withheld=tuple(path for tree in collected.trees for path in tree.withheld),
+        packages=collected.manifest.packages,
+        workers=tuple(found),
+        problems=(*store.problems, *unheard, *of_workers, *in_tree),
+    )
+
+
+def _answered(asked: Future[list[WorkerReport]], options: str) -> tuple[list[WorkerReport], list[Problem]]:
+    """Return the workers that answer, and what it means if none does."""
+    try:
+        found = asked.result()
+    except BrokerUnavailable as exc:
+        mend = "Start it, or name another one with -b, before the command."
+        return [], [Problem("error", exc.message, mend)]
+    nobody = Problem("error", "No worker answers on this broker.", f"Start one: celery {options} worker")
+    return found, [] if found else [nobody]
+
+
+def _asked_store(auto: Autocelery, collected: Collected) -> _Store:
+    shipper = auto.shipper
+    try:
+        address = stores.address(shipper.store.url)
+    except ConfigurationError as exc:
+        problem = Problem("error", exc.message, "Set AUTOCELERY_STORE here and on the workers.")
+        return _Store(collected.everything(), None, [problem])
+    found = problems.of_new_folder(address)
+    try:
+        lacking = shipper.lacking(collected)
+        found += _revoked(auto, collected)
+    except StoreError as exc:
+        mend = "Start the blob store, or set AUTOCELERY_STORE."
+        return _Store(collected.everything(), address, [Problem("error", exc.message, mend)])
+    return _Store(lacking, address, found)
+
+
+def _revoked(auto: Autocelery, collected: Collected) -> list[Problem]:
+    """Look for a revocation of just this tree; one by a key that is not trusted here has no effect."""
+    name = f"{collected.id}.revoked"
+    envelope = auto.shipper.store.get([name]).get(name)
+    try:
+        if envelope is not None:
+            statement.check_revocation(envelope, collected.id, keys.trusted_keys(_config.home()))
+    except SnapshotRevoked as exc:
+        what = exc.message.partition(". ")[0]
+        mend = "Change something in the tree, a comment for one: that makes another snapshot."
+        return [Problem("error", f"{what}: workers refuse the tree as it is.", mend)]
+    return []
+
+
+def _sizes(collected: Collected) -> list[tuple[str, int]]:
+    return [
+        (str(path), path.stat().st_size)
+        for tree in collected.trees
+        for path in tree.sources.values()
+        if path.exists()
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from autocelery._cli.shell import Shell
 from autocelery._publish import naming
-from autocelery.errors import AppNotFound, CodeNotImportable
+from autocelery.errors import AppNotFound, CodeNotImportable, TaskNotInSnapshot
 
 APP = "from celery import Celery\n{name} = Celery({main!r})\n"
 
@@ -107,7 +107,7 @@ def test_a_misspelt_module_is_answered_with_the_near_one(write: Write) -> None:
 
 def test_an_attribute_that_the_module_lacks_is_named(write: Write) -> None:
     write("shop.py")
-    with pytest.raises(AppNotFound, match=r"shop has no attribute 'nope'.*-A shop:app"):
+    with pytest.raises(AppNotFound, match=r"shop has no attribute 'nope'.*-A shop$"):
         Shell(app="shop:nope").find_app()
 
 
@@ -165,6 +165,12 @@ def test_suggested_commands_repeat_how_the_app_was_named(
     write(path, APP.format(name=attribute, main="shop"))
     found = Shell(app=given, workdir="a folder", broker="redis://:secret@here/1").find_app()
     assert naming.options_of(found) == f"{written} -b 'redis://:***@here/1' --workdir 'a folder'"
+
+
+def test_a_task_named_without_its_module_is_answered_with_the_whole_name(write: Write) -> None:
+    write("app.py", "from celery import Celery\napp = Celery()\n@app.task(shared=False)\ndef add(): pass\n")
+    with pytest.raises(TaskNotInSnapshot, match=r"Did you mean app\.add\?"):
+        naming.task_named(Shell(app="app").find_app(), "add")
 
 
 def test_a_task_module_that_does_not_import_is_told_with_file_and_line(write: Write) -> None:

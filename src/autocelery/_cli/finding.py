@@ -161,7 +161,11 @@ def _is_part(missing: str | None, name: str) -> bool:
 
 
 def _no_attribute(module: str, attribute: str) -> str:
-    return f"{module} has no attribute {attribute!r} that is a Celery app. Name another: -A {module}:app"
+    try:
+        instead = module if isinstance(celery_find_app(module), Celery) else f"{module}:attribute"
+    except (Exception, SystemExit):  # noqa: BLE001 - a user's module may raise anything
+        instead = f"{module}:attribute"
+    return f"{module} has no attribute {attribute!r} that is a Celery app. Name another: -A {instead}"
 
 
 def _without_app(name: str, error: AttributeError) -> str:

@@ -116,7 +116,7 @@ def revoke(shell: Shell, snapshot: str) -> None:
     full = history.resolve(auto, snapshot)
     told = history.revoke(auto, full)
     printing.note(
-        f"Revoked; {told} running workers have said that they know. Others learn it from the store."
+        f"Revoked. Running workers that know it already: {told}. The others learn it from the store."
     )
     printing.result(full)
 

@@ -73,7 +73,8 @@ def found(auto: Autocelery, prefix: str) -> Snapshot:
     whole = _signed_by_known(auto, prefix, own) if is_digest(prefix) else None
     if whole is not None:
         return whole
-    names = [name.split(".") for name in auto.shipper.store.names(".sig") if name.startswith(prefix)]
+    stored = auto.shipper.store.names(".sig") if prefix else []  # nothing is not short for anything
+    names = [name.split(".") for name in stored if name.startswith(prefix)]
     ids = sorted({each[0] for each in names})
     if len(ids) != 1:
         raise SnapshotNotFound(_not_the_one(auto, prefix, ids))
@@ -93,10 +94,10 @@ def _not_the_one(auto: Autocelery, prefix: str, ids: list[str]) -> str:
     where, listing = shown_store(auto), f"autocelery {naming.options_of(auto.app)} snapshots list"
     if ids:
         some = ", ".join(each[:12] for each in ids[:5]) + (", ..." if len(ids) > 5 else "")
-        return f"{len(ids)} snapshots in {where} begin with {prefix!r}: {some}. Give more digits, or see: {listing}"
+        return f"{len(ids)} snapshots begin with {prefix!r}: {some}. Give more digits; all of them: {listing}"
     return (
-        f"No snapshot in {where} begins with {prefix!r}. It was sent to another store, or it has been evicted "
-        f"since. Those that are there: {listing}. A new one of the working tree: auto.snapshot()"
+        f"No snapshot whose id begins with {prefix!r} is in {where}. It was sent to another store, or has been "
+        f"evicted since. Those that are there: {listing}. A new one of the working tree: auto.snapshot()"
     )
 
 

@@ -57,7 +57,8 @@ def task_named(app: Celery, name: str) -> Any:
     if name in app.tasks:
         return app.tasks[name]
     known = [each for each in app.tasks if not each.startswith(("celery.", "autocelery."))]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = [each for each in known if each.endswith(f".{name}")]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(sorted(known)) or 'none'}."
     raise TaskNotInSnapshot(f"The code here defines no task {name!r}. {hint}")
 

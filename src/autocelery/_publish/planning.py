@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autocelery import _config
 from autocelery._model import Package
-from autocelery._publish import inspecting, naming, problems, stores
+from autocelery._publish import import_errors, inspecting, naming, problems, stores
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
 from autocelery._signing import keys, statement
@@ -60,6 +61,7 @@ def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
         SnapshotError: the tree cannot be shipped at all.
     """
     shipper = auto.shipper
+    in_tasks = of_tasks(auto)  # first: what is imported from outside of the tree is shipped too
     collected = shipper.collect()
     key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
     with ThreadPoolExecutor(1) as pool:
@@ -83,8 +85,27 @@ def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
         withheld=tuple(path for tree in collected.trees for path in tree.withheld),
         packages=collected.manifest.packages,
         workers=tuple(found),
-        problems=(*store.problems, *unheard, *of_workers, *in_tree),
+        problems=(*store.problems, *unheard, *of_workers, *in_tasks, *in_tree),
     )
+
+
+def of_tasks(auto: Autocelery) -> list[Problem]:
+    """Import the modules in which the app looks for tasks, as a host does, and return why that fails.
+
+    Python that is none is left to `problems.of_tree`, which looks at every file.
+    """
+    try:
+        auto.app.loader.import_default_modules()
+    except SyntaxError as exc:
+        if exc.filename and Path(exc.filename).is_relative_to(auto.shipper.top):
+            return []
+        error: BaseException = exc
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a user's module may raise anything
+        error = exc
+    else:
+        return []
+    what = import_errors.told("the modules with the app's tasks", error)
+    return [Problem("error", what, "Mend it: a worker's host imports them too.")]
 
 
 def _answered(asked: Future[list[WorkerReport]], options: str) -> tuple[list[WorkerReport], list[Problem]]:

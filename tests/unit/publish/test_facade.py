@@ -24,7 +24,7 @@ def auto(tmp_path: Path, autocelery_home: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def add(auto: Autocelery) -> Any:
-    @auto.app.task(name="shop.tasks.add")
+    @auto.app.task(name="shop.tasks.add", shared=False)
     def add(x: int, y: int) -> int:
         return x + y
 
@@ -75,15 +75,15 @@ def test_a_snapshot_is_found_by_its_first_digits_if_they_are_of_one_only(auto: A
     key = sign(auto, ONE)
     sign(auto, OTHER)
     assert auto.found("3f2a") == Snapshot(ONE, key)
-    with pytest.raises(
-        SnapshotNotFound, match=r"2 snapshots in the folder .* begin with '3f2': 3f2a11111111, 3f2b"
-    ):
+    with pytest.raises(SnapshotNotFound, match=r"2 snapshots begin with '3f2': 3f2a11111111, 3f2b"):
         auto.found("3f2")
     with pytest.raises(
-        SnapshotNotFound, match=r"No snapshot in the folder .*/blobs begins with 'ff'"
+        SnapshotNotFound, match=r"No snapshot whose id begins with 'ff' is in the folder .*/blobs\."
     ) as error:
         auto.found("ff")
     assert "://" not in error.value.message
+    with pytest.raises(SnapshotNotFound):
+        auto.found("")
     assert "snapshots list" in error.value.message
 
 

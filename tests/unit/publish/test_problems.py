@@ -88,6 +88,19 @@ def test_a_new_folder_is_pointed_out(tmp_path: Path) -> None:
     assert (found.level, f"{tmp_path}/typo" in found.what) == ("warning", True)
 
 
+def test_tasks_that_do_not_import_are_told_with_their_line(
+    tmp_path: Path, autocelery_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_tasks.py").write_text("x = 1\nprice = x / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app = Celery("shop", broker="memory://", include=["raising_tasks"], set_as_current=False)
+    [found] = planning.of_tasks(Autocelery(app, top=tmp_path))
+    assert found.level == "error"
+    assert 'raising_tasks.py", line 2' in found.what
+    (tmp_path / "raising_tasks.py").write_text("broken(\n")
+    assert planning.of_tasks(Autocelery(app, top=tmp_path)) == []  # told as a file that is no Python
+
+
 def unreachable() -> Celery:
     app = Celery("shop", broker="redis://:secret@localhost:1/0", set_as_current=False)
     app.conf.update(broker_transport_options={"max_retries": 0}, broker_connection_timeout=1)
@@ -118,7 +131,10 @@ def nothing() -> None:
 def test_the_queue_of_a_call_is_the_one_that_celery_would_take() -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.task_routes = {"routed": "gpu"}
-    plain, routed = app.task(nothing, name="plain"), app.task(nothing, name="routed")
+    plain, routed = (
+        app.task(nothing, shared=False, name="plain"),
+        app.task(nothing, shared=False, name="routed"),
+    )
     assert [naming.queue_of(task, [], {}) for task in (plain, routed)] == ["celery", "gpu"]
     assert [naming.queue_of(task, [], {}, "now") for task in (plain, routed)] == ["now", "now"]
 
@@ -128,14 +144,14 @@ def test_where_an_exchange_decides_no_queue_is_looked_for() -> None:
     topic = Queue("topical", Exchange("news", type="topic"), routing_key="a.b")
     app.conf.update(task_queues=[Broadcast("everybody"), topic, Queue("celery")])
     app.conf.task_routes = {"routed": {"exchange": "news", "routing_key": "a.b"}}
-    task = app.task(nothing, name="plain")
+    task = app.task(nothing, shared=False, name="plain")
     assert naming.queue_of(task, [], {}, "everybody") is None
     assert naming.queue_of(task, [], {}, "topical") is None
-    assert naming.queue_of(app.task(nothing, name="routed"), [], {}) is None
+    assert naming.queue_of(app.task(nothing, shared=False, name="routed"), [], {}) is None
 
 
 def test_a_queue_that_the_settings_forbid_is_told_with_those_there_are() -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.update(task_queues=[Queue("fast"), Queue("slow")], task_create_missing_queues=False)
     with pytest.raises(ConfigurationError, match=r"'gpu'.* Name one of: fast, slow"):
-        naming.queue_of(app.task(nothing, name="plain"), [], {}, "gpu")
+        naming.queue_of(app.task(nothing, shared=False, name="plain"), [], {}, "gpu")

@@ -27,7 +27,7 @@ REVOKE = "autocelery_revoke"
 def report(state: Any, **_: Any) -> dict[str, Any]:
     """Tell what this worker runs live calls with."""
     pool = type(state.consumer.pool).__module__.rpartition(".")[2]
-    store_problem = _store_problem(state.app)
+    store, store_problem = _store(state.app)
     try:
         trusted, problem = sorted(keys.trusted_keys(_config.home())), ""
     except AutoceleryError as exc:
@@ -41,7 +41,7 @@ def report(state: Any, **_: Any) -> dict[str, Any]:
         "packages": _packages(),
         "node": platform.node(),
         "queues": _queues(state.consumer),
-        "store": "" if store_problem else serving.store_shown(state.app),
+        "store": store,
         "store_problem": store_problem,
         "problem": problem,
     }
@@ -70,13 +70,14 @@ def _queues(consumer: Any) -> list[str]:
     return [queue.name for queue in consumer.task_consumer.queues] if consumer.task_consumer else []
 
 
-def _store_problem(app: Celery) -> str:
-    """Return why this worker has no blob store; nothing connects to it here, where heartbeats wait."""
+def _store(app: Celery) -> tuple[str, str]:
+    """Return the address of the blob store, or why there is none; nothing connects to it while heartbeats wait."""
     try:
-        open_store(store_url_for(app)).close()
+        store = open_store(store_url_for(app))
     except AutoceleryError as exc:
-        return exc.message
-    return ""
+        return "", exc.message
+    store.close()
+    return store.url, ""
 
 
 @cache

@@ -39,9 +39,11 @@ def plan(shell: Shell, timeout: float | None, as_json: bool) -> int:
 
 
 def _print(planned: Plan) -> None:
+    from autocelery._publish.stores import address
+
     printing.result(f"snapshot  {planned.snapshot[:12]}")
     printing.result(f"tree      {planned.top}: {planned.files} files, {printing.size(planned.size)}")
-    printing.result(f"store     {planned.store or 'none'}")
+    printing.result(f"store     {address(planned.store) if planned.store else 'none'}")
     printing.result(
         f"to send   {planned.blobs_to_send} blobs, {printing.size(planned.bytes_to_send)} before packing"
     )

@@ -25,7 +25,11 @@ LARGEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a live call would ship now; sizes are in bytes. ``store`` is empty where there is none."""
+    """What a live call would ship now; sizes are in bytes.
+
+    ``store`` is the blob store's address without its password, empty where
+    there is none. Of the ``problems``, errors come first.
+    """
 
     snapshot: str
     top: str
@@ -46,8 +50,12 @@ class _Store:
     """What the blob store says of a snapshot; one that does not answer lacks everything."""
 
     lacking: list[str]
-    address: stores.StoreAddress | None
+    url: str
     problems: list[Problem]
+
+    @property
+    def address(self) -> stores.StoreAddress | None:
+        return stores.address(self.url) if self.url else None
 
 
 def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
@@ -72,20 +80,27 @@ def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
     of_workers = [
         each for worker in found for each in problems.of_worker(worker, collected, key, store.address)
     ]
-    sizes = _sizes(collected)
+    told = [*store.problems, *unheard, *of_workers, *in_tasks, *in_tree]
+    return _described(collected, shipper.top, store, found, told)
+
+
+def _described(
+    collected: Collected, top: Path, store: _Store, found: list[WorkerReport], told: list[Problem]
+) -> Plan:
+    lacking = [raw for name in store.lacking if (raw := collected.read(name)) is not None]
     return Plan(
         snapshot=collected.id,
-        top=str(shipper.top),
+        top=str(top),
         files=sum(tree.files for tree in collected.trees),
         size=sum(tree.size for tree in collected.trees),
-        largest=tuple(sorted(sizes, key=lambda each: -each[1])[:LARGEST]),
-        store=str(store.address or ""),
+        largest=tuple(sorted(_sizes(collected), key=lambda each: -each[1])[:LARGEST]),
+        store=store.url,
         blobs_to_send=len(store.lacking),
-        bytes_to_send=sum(len(raw) for name in store.lacking if (raw := collected.read(name)) is not None),
+        bytes_to_send=sum(map(len, lacking)),
         withheld=tuple(path for tree in collected.trees for path in tree.withheld),
         packages=collected.manifest.packages,
         workers=tuple(found),
-        problems=(*store.problems, *unheard, *of_workers, *in_tasks, *in_tree),
+        problems=tuple(sorted(told, key=lambda each: each.level)),  # "error" before "warning"
     )
 
 
@@ -122,18 +137,18 @@ def _answered(asked: Future[list[WorkerReport]], options: str) -> tuple[list[Wor
 def _asked_store(auto: Autocelery, collected: Collected) -> _Store:
     shipper = auto.shipper
     try:
-        address = stores.address(shipper.store.url)
+        url = shipper.store.url
     except ConfigurationError as exc:
         problem = Problem("error", exc.message, "Set AUTOCELERY_STORE here and on the workers.")
-        return _Store(collected.everything(), None, [problem])
-    found = problems.of_new_folder(address)
+        return _Store(collected.everything(), "", [problem])
+    found = problems.of_new_folder(stores.address(url))
     try:
         lacking = shipper.lacking(collected)
         found += _revoked(auto, collected)
     except StoreError as exc:
         mend = "Start the blob store, or set AUTOCELERY_STORE."
-        return _Store(collected.everything(), address, [Problem("error", exc.message, mend)])
-    return _Store(lacking, address, found)
+        return _Store(collected.everything(), url, [Problem("error", exc.message, mend)])
+    return _Store(lacking, url, found)
 
 
 def _revoked(auto: Autocelery, collected: Collected) -> list[Problem]:

@@ -243,4 +243,6 @@ def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[s
 
 def exec_options(task: Task) -> dict[str, Any]:
     """Return the options that ``task`` itself brings to each of its calls."""
-    return {name: value for name, value in (task._get_exec_options() or {}).items() if value is not None}
+    options = task._get_exec_options() or {}
+    # ignore_result is none of them, but Celery 5.4 leaves there what an earlier call had.
+    return {name: value for name, value in options.items() if value is not None and name != "ignore_result"}

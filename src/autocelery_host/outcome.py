@@ -19,11 +19,13 @@ def of_exception(exc: BaseException, text: str) -> dict[str, Any]:
 
     ``kind`` is one of ``retry``, ``reject``, ``ignore``, ``exit``,
     ``interrupt``, ``memory``, ``soft limit``, ``typed`` (an error of autocelery) and
-    ``error``.
+    ``error``. ``wrapped`` says whether Celery's tracer left billiard's wrapper on.
     """
+    wrapped = isinstance(exc, ExceptionWithTraceback)
     if isinstance(exc, ExceptionWithTraceback):
         exc = exc.exc
     told: dict[str, Any] = {"kind": "error", "type": type(exc).__name__, "repr": _shown(exc), "text": text}
+    told["wrapped"] = wrapped
     if isinstance(exc, Retry):
         told |= {
             "kind": "retry",

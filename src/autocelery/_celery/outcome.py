@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -49,11 +50,14 @@ def traced(told: dict[str, Any], in_pool_child: bool) -> Any:
             raise _out_of_memory(shown)
         if kind in ("exit", "interrupt") and not in_pool_child:
             raise HostLost(f"The task left by {shown}, and its host was ended.")
+        if kind == "exit":
+            # Not raised: billiard has its pool processes note in sys.exit what they end with.
+            sys.exit(told["raised"]["code"])
         raise _stand_in(told["raised"])
     if "failed" in told:
-        return trace_ok_t(
-            _einfo(_stand_in(told["failed"]), told["failed"]["text"]), _INFO, told["runtime"], None
-        )
+        failed = told["failed"]
+        einfo = _einfo(_stand_in(failed), failed["text"], failed["wrapped"])
+        return trace_ok_t(einfo, _INFO, told["runtime"], None)
     return trace_ok_t(None, None, told["runtime"], told["result"])
 
 
@@ -80,13 +84,13 @@ def _out_of_memory(shown: str) -> HostLost:
     )
 
 
-def _einfo(exc: BaseException, text: str) -> ExceptionInfo:
+def _einfo(exc: BaseException, text: str, wrapped: bool = False) -> ExceptionInfo:
     try:
         raise exc
     except BaseException:  # noqa: BLE001 - raised a line above, to be described
         einfo = ExceptionInfo()
-    if not isinstance(exc, Retry | Reject | Ignore):
-        einfo.exception = exc  # as Celery's tracer leaves it: of a failure it takes billiard's wrapper off
+    if not wrapped:
+        einfo.exception = exc  # billiard has wrapped it; of a failure Celery's tracer takes the wrapper off
     einfo.traceback = text
     return einfo
 

@@ -77,6 +77,7 @@ def fleet(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Fleet]:
             "celery": _settings(request, services_named, prefix, redis_url, folder, owned),
             "redis": redis_url,
             "prefix": prefix,
+            "unbuffered_events": pool == "threads" and not since.THREADS_TELL_EVERY_EVENT,
         }
         made = Fleet(folder, pool, settings)
         owned.callback(made.close)

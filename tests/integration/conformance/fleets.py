@@ -13,6 +13,7 @@ import redis
 from celery import signals
 from celery.result import AsyncResult
 
+from tests.integration.conformance import since
 from tests.integration.conformance.projects import Project
 from tests.integration.conformance.records import (
     CallRecord,
@@ -71,11 +72,14 @@ class Fleet:
         return [json.loads(each) for each in self._redis.lrange(f"{self.prefix}sent:{task_id}", 0, -1)]
 
     def ended_silently(self, task_id: str) -> int:
-        """Return how often a call was ignored, of which there is no event, or revoked, with event and signal."""
+        """Return how often a call ended so that no event tells, or was revoked, with event and signal."""
         ran = self.ran(task_id)
-        ignored = sum(step[1] == "task_postrun" and step[4] == "IGNORED" for step in ran)
+        states = [step[4] for step in ran if step[1] == "task_postrun"]
         revoked = sum(step[1] == "task_revoked" for step in ran)
-        return ignored + min(revoked, self.watch.count(task_id, "task-revoked"))
+        silent = states.count("IGNORED")
+        if not since.REJECTED_CALLS_FAIL:
+            silent += max(states.count("REJECTED") - self.watch.put_back(task_id), 0)
+        return silent + min(revoked, self.watch.count(task_id, "task-revoked"))
 
 
 class Caller:

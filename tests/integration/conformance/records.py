@@ -19,6 +19,8 @@ _OF_ONE_REQUEST = frozenset({"origin", "expires", "properties", "delivery_tag", 
 _META_NOT_COMPARED = frozenset({"date_done", "snapshot"})
 _LOG_LINE = re.compile(r"^\[[^\]]*: (\w+)/[^\]]*\] (.*)$")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
+#: The number that a pool gave a call whose process it lost (billiard before 4.3).
+_JOB = re.compile(r" Job: \d+\.")
 _SECONDS = re.compile(r"\bin \d+\.\d+(e-\d+)?s\b")
 
 #: Events come from the sender, from the worker and from the task itself: among the three, order is an accident.
@@ -107,7 +109,8 @@ class Labels:
     def text(self, value: Any) -> str:
         """Return ``value`` as text with names in place of ids."""
         said = value if isinstance(value, str) else repr(value)
-        return _UUID.sub(lambda found: self._labels.get(found.group(), "<id>"), said)
+        named = _UUID.sub(lambda found: self._labels.get(found.group(), "<id>"), said)
+        return _JOB.sub(" Job: N.", named)
 
 
 def described(value: Any, labels: Labels) -> Any:

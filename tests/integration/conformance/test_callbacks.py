@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 
+from tests.integration.conformance import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, whoever_was_last
 
@@ -64,6 +65,10 @@ def test_errbacks_of_every_kind_are_called_for_one_failure(same: Same) -> None:
     assert len(record.calls) == 4
 
 
+@pytest.mark.skipif(
+    not since.ERRBACKS_FAIL_ALONE,
+    reason="this Celery's tracer, and its solo worker, end with the errback: no event tells of an end to compare",
+)
 def test_an_errback_that_fails_does_not_hide_the_failure(same: Same) -> None:
     errbacks: Callable[[Caller], Any] = lambda on: [on.errback_that_fails.s(), on.old_errback.s()]  # noqa: E731
     record = same(lambda on: on.fails.apply_async(link_error=errbacks(on)))

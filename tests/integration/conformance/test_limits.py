@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import chord
 
+from tests.integration.conformance import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, in_any_order, only_the_value, whoever_was_last
 from tests.waiting import wait_for
@@ -33,7 +34,7 @@ def test_a_hard_time_limit_ends_the_task_and_its_hooks_are_called(same: Same) ->
     )
     assert record.value[0] == ("FAILURE", "billiard.exceptions.TimeLimitExceeded(2,)")
     assert record.value[1][0] == "FAILURE"
-    assert "on_failure" in record.call("hard_limited").steps()
+    assert ("on_failure" in record.call("hard_limited").steps()) == since.HARD_LIMITS_CALL_HOOKS
 
 
 @limits

@@ -46,6 +46,11 @@ class Watch:
         """Return how many events of these types the call has had."""
         return sum(event["type"] in types for event in list(self._events[task_id]))
 
+    def put_back(self, task_id: str) -> int:
+        """Return how many times the call's message was rejected, to come again."""
+        events = self.events(task_id)
+        return sum(event["type"] == "task-rejected" and event["requeue"] for event in events)
+
     def received(self, name: str) -> list[str]:
         """Return the arguments of every call of this task that the worker has received."""
         events = [event for each in list(self._events.values()) for event in list(each)]

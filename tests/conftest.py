@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import secrets
 import shutil
@@ -23,15 +25,15 @@ settings.register_profile("autocelery", deadline=None, suppress_health_check=[He
 settings.load_profile("autocelery")
 
 _SETTINGS_OF_THE_DESK = [name for name in os.environ if name.startswith("AUTOCELERY_")]
-_session_home = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests off the keys, caches and settings of whoever runs them."""
     for name in _SETTINGS_OF_THE_DESK:
         os.environ.pop(name, None)
-    config.stash[_session_home] = Path(tempfile.mkdtemp(prefix="ac-"))
-    os.environ["AUTOCELERY_HOME"] = str(config.stash[_session_home])
+    home = Path(tempfile.mkdtemp(prefix="ac-"))
+    atexit.register(_remove_home, home)
+    os.environ["AUTOCELERY_HOME"] = str(home)
     leftovers.mark_this_session()
 
 
@@ -46,9 +48,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the session's home."""
-    remove_tree(config.stash[_session_home])
+def _remove_home(home: Path) -> None:
+    """Remove the session's home after what else is written at exit; a healer may have made a key in it meanwhile."""
+    with contextlib.suppress(OSError):
+        remove_tree(home)
+    remove_tree(home)
 
 
 def remove_tree(folder: Path) -> None:

@@ -41,12 +41,11 @@ def plan(shell: Shell, timeout: float | None, as_json: bool) -> int:
 def _print(planned: Plan) -> None:
     from autocelery._publish.stores import address
 
+    files, blobs = printing.counted(planned.files, "file"), printing.counted(planned.blobs_to_send, "blob")
     printing.result(f"snapshot  {planned.snapshot[:12]}")
-    printing.result(f"tree      {planned.top}: {planned.files} files, {printing.size(planned.size)}")
+    printing.result(f"tree      {planned.top}: {files}, {printing.size(planned.size)}")
     printing.result(f"store     {address(planned.store) if planned.store else 'none'}")
-    printing.result(
-        f"to send   {planned.blobs_to_send} blobs, {printing.size(planned.bytes_to_send)} before packing"
-    )
+    printing.result(f"to send   {blobs}, {printing.size(planned.bytes_to_send)} before packing")
     _print_files(planned)
     if planned.packages:
         names = ", ".join(f"{each.distribution} {each.version}" for each in planned.packages)

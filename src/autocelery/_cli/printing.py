@@ -61,6 +61,11 @@ def size(count: float) -> str:
     return f"{count:.1f} {unit}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def moment(seconds: float) -> str:
     """Return a time since the epoch in local time, to the minute."""
     from datetime import datetime

@@ -184,7 +184,7 @@ def test_a_call_whose_caller_is_gone_fails_in_time_when_the_store_was_wiped(
     sent = time.monotonic()
     passing.kill()
     store.client.flushall()
-    with pytest.raises(SnapshotIncomplete, match="wiped or evicted"):
+    with pytest.raises(SnapshotIncomplete, match="wiped or has evicted"):
         shop.result(task_id)
     assert time.monotonic() - sent < 2 + SECONDS_TO_FAIL + SLACK
     assert store.client.keys("*.need") == []

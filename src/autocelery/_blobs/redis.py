@@ -134,6 +134,8 @@ def without_password(url: str) -> str:
     'redis://me:***@host:6379/0'
     """
     parts = urlsplit(url)
+    if not parts.scheme:
+        return url  # a path
     userinfo, at, host = parts.netloc.rpartition("@")
     user, colon, _password = userinfo.partition(":")
     netloc = f"{user}{':***' if colon else ''}{at}{host}"

@@ -15,7 +15,6 @@ from celery import Celery
 
 from autocelery import _config
 from autocelery._blobs import store_url_for
-from autocelery._blobs.redis import without_password
 from autocelery._hosting.lease import HostPool, ask
 from autocelery._hosting.starting import AgentProcess
 from autocelery._hosting.terms import AgentTerms
@@ -126,14 +125,6 @@ def agent_status() -> dict[str, Any]:
 def tell_agent(question: dict[str, Any]) -> dict[str, Any]:
     """Ask the agent of this worker."""
     return ask(os.environ[ADDRESS_VARIABLE], question)
-
-
-def store_shown(app: Celery) -> str:
-    """Return the address of the blob store without its password, or why there is none."""
-    try:
-        return without_password(store_url_for(app))
-    except AutoceleryError as exc:
-        return exc.message
 
 
 def start_agent(app: Celery, worker: Any) -> None:

@@ -117,7 +117,8 @@ class Fetcher:
 
     def _incomplete(self, lacking: Collection[str]) -> SnapshotIncomplete:
         where = self._store.url if self._store else "the store"
+        parts = "A part" if len(lacking) == 1 else f"{len(lacking)} parts"
         return SnapshotIncomplete(
-            f"{len(lacking)} parts of snapshot {self._snapshot[:12]} are not in {where}: it was wiped or evicted "
-            "them, and no caller was there to send them again. Send the call again from where its code is."
+            f"{parts} of snapshot {self._snapshot[:12]} cannot be found in {where}, which was wiped or has evicted "
+            "what it held, and no caller was there to send it again. Send the call again from where its code is."
         )

@@ -100,7 +100,10 @@ class Lender:
         """Keep a revocation, if a trusted key made it, and end the hosts of its snapshot."""
         if not self._preparer.revoke(snapshot, envelope):
             return {"revoked": False, "hosts": 0}
-        return {"revoked": True, "hosts": self._end([each for each in self._all() if each.snapshot == snapshot])}
+        return {
+            "revoked": True,
+            "hosts": self._end([each for each in self._all() if each.snapshot == snapshot]),
+        }
 
     def kill(self) -> None:
         """End every host and the zygote."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import linecache
 import pickle
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import cloudpickle
 from celery import Celery
 from celery.app.task import Task
 
+from autocelery._publish import annotating
 from autocelery._publish.calling import is_in_main
 from autocelery.errors import NotShippable
 
@@ -85,6 +87,18 @@ class _Pickler(cloudpickle.Pickler):
                 self._mentioned[task.name] = task
             return ("task", task.name)
         return None
+
+    def reducer_override(self, value: Any) -> Any:
+        """Let a function go whose annotations cannot be evaluated, and a class with those that nobody read yet."""
+        try:
+            reduced = super().reducer_override(value)
+        except Exception:
+            if not isinstance(value, types.FunctionType):
+                raise
+            return super().reducer_override(annotating.as_text(value))
+        if isinstance(value, type) and reduced is not NotImplemented and annotating.settle(value):
+            return super().reducer_override(value)
+        return reduced
 
 
 def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> bytes:

@@ -39,9 +39,8 @@ def enter(folder: Path, paths: Sequence[str], cwd: str, compiled: Path) -> None:
         compiled: where compiled code is kept, by the digest of its source.
     """
     os.chdir(folder / cwd)
-    sys.path[:] = [str(folder / each) for each in paths] + [
-        each for each in sys.path if _is_third_party(each)
-    ]
+    third_party = [each for each in sys.path if _is_third_party(each)]
+    sys.path[:] = [*(str(folder / each) for each in paths), *third_party, *_own_folder(third_party)]
     sys.meta_path[:] = [each for each in sys.meta_path if not _is_editable_finder(each)]
     sys.path_hooks.insert(0, _path_hook(folder, compiled))
     sys.path_importer_cache.clear()
@@ -193,6 +192,12 @@ def _is_third_party(entry: str) -> bool:
         return any(name.endswith(".dist-info") for name in os.listdir(real))
     except OSError:
         return False
+
+
+def _own_folder(third_party: Sequence[str]) -> list[str]:
+    """Return where autocelery is, if it is an editable install: a process that a task starts imports it anew."""
+    own = str(Path(__file__).resolve().parents[1])
+    return [] if own in map(os.path.realpath, third_party) else [own]
 
 
 def _is_editable_finder(finder: object) -> bool:

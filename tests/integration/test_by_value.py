@@ -107,6 +107,46 @@ def test_a_function_of_a_module_runs_as_it_is_on_disk(run: Run) -> None:
     assert run("show([got(auto.live(triple).delay(4)), got(auto.live(double).delay(4))])") == [12, 8]
 
 
+@pytest.mark.parametrize("way", ["spawn", "forkserver", "fork"])
+def test_a_call_may_hand_functions_of_modules_to_processes_of_its_own(run: Run, way: str) -> None:
+    """forkserver is what Python 3.14 does unless told otherwise."""
+    shown = run(f"""
+        def spread(x):
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({way!r})) as pool:
+                return list(pool.map(triple, range(x)))
+        show(got(auto.live(spread).delay(3)))
+    """)
+    assert shown == [0, 3, 6]
+
+
+def test_annotations_travel_with_functions_and_classes(run: Run) -> None:
+    shown = run("""
+        class Item:
+            price: int
+        def annotated(x: "NotThere") -> Item:
+            return [sorted(Item.__annotations__), sorted(annotated.__annotations__)]
+        show(got(auto.live(annotated).delay(0)))
+    """)
+    assert shown == [["price"], ["return", "x"]]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated where they stand")
+def test_annotations_that_only_a_type_checker_can_evaluate_keep_no_function_back(run: Run) -> None:
+    shown = run("""
+        class Item:
+            price: NotThere
+            def priced(self, x: NotThere) -> NotThere:
+                return x + 1
+        def outer(x: NotThere, *, more: int = 5) -> int:
+            return [Item().priced(x), more, outer.__name__, annotationlib.get_annotations(outer)]
+        import annotationlib
+        show(got(auto.live(outer).delay(1)))
+    """)
+    assert shown == [2, 5, "outer", {"x": "NotThere", "more": "int", "return": "int"}]
+
+
 def test_the_next_version_of_a_function_of_the_same_name_is_what_runs(run: Run) -> None:
     shown = run("""
         seen = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import secrets
 import shutil
@@ -18,7 +19,7 @@ import redis
 from hypothesis import HealthCheck, settings
 from kombu.exceptions import OperationalError
 
-from tests import leftovers, services
+from tests import leftovers, services, since
 
 # A busy machine makes any example slow: speed is the benchmarks' business.
 settings.register_profile("autocelery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -66,6 +67,20 @@ def remove_tree(folder: Path) -> None:
             shutil.rmtree(path) if function in {os.open, os.scandir} else function(path)
 
     shutil.rmtree(folder, onerror=make_writable) if folder.exists() else None
+
+
+@pytest.fixture(autouse=True)
+def results_die_between_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a result may not die at any time, see to it that those of a test with Redis do after it."""
+    if since.RESULTS_MAY_DIE_AT_ANY_TIME or "redis_url" not in request.fixturenames:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

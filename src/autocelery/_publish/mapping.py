@@ -107,6 +107,9 @@ def _got(result: AsyncResult, timeout: float | None) -> list[Any]:
     with allow_join_result():
         got: list[Any] = result.get(timeout=timeout)
     result.forget()
+    # It has nothing left to cancel when it dies; doing so in the midst of another's subscription hangs before
+    # Celery 5.7: https://github.com/celery/celery/issues/10477
+    result.backend = None
     return got
 
 

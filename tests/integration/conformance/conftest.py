@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import gc
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests import services
+from tests import services, since
 from tests.conftest import remove_tree
-from tests.integration.conformance import since
 from tests.integration.conformance.fleets import Caller, Fleet, record_of
 from tests.integration.conformance.records import Record
 
@@ -48,20 +46,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             name for name in names if not set(name.replace("-", "+").split("+")) & set(marks["without"].args)
         )
     metafunc.parametrize("fleet", names, indirect=True, scope="session")
-
-
-@pytest.fixture(autouse=True)
-def results_die_between_tests() -> Iterator[None]:
-    """Where a result may not die at any time, see to it that those of a test do after it."""
-    if since.RESULTS_MAY_DIE_AT_ANY_TIME:
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

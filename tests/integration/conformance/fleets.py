@@ -13,7 +13,7 @@ import redis
 from celery import signals
 from celery.result import AsyncResult
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.projects import Project
 from tests.integration.conformance.records import (
     CallRecord,

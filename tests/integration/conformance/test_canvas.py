@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, only_the_value, seen_alike, whoever_was_last
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record
 from tests.waiting import wait_for

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.records import Record
 
 Same = Callable[..., Record]

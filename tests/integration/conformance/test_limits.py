@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import chord
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, in_any_order, only_the_value, whoever_was_last
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conformance import since
+from tests import since
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, without_addresses
 

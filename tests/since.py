@@ -1,7 +1,7 @@
 """What Celery does since some version only, for the few expectations that are absolute.
 
-The suite compares live calls with deployed ones of the same Celery, whatever that does. Where a test says besides
-what both come to, or where an older Celery never comes to an end, it asks here.
+The conformance suite compares live calls with deployed ones of the same Celery, whatever that does. Where a test says
+besides what both come to, or where an older Celery never comes to an end, it asks here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Unbuffered(EventDispatcher):
         super().__init__(*args, **{**kwargs, "buffer_group": None})
 
 
-if SETTINGS["unbuffered_events"]:
+if SETTINGS.get("unbuffered_events"):
     app.events.dispatcher_cls = Unbuffered
 
 from . import recording  # noqa: E402  (its receivers have to be there before a task runs)

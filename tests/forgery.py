@@ -97,6 +97,7 @@ class Forge:
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "app": {"module": "forged", "attribute": "app", "main": "forged", "settings": {}},
             "packages": [],
+            "pins": [],
             "values": None,
         }
         raw = canonical_json({**described, **manifest})

@@ -76,6 +76,18 @@ def size_setting(name: str, default: int) -> int:
         ) from None
 
 
+def builds_environments() -> bool:
+    """Return whether a worker builds environments (AUTOCELERY_ENV_POLICY: ``build``, the default, or ``never``).
+
+    Raises:
+        ConfigurationError: the value is neither.
+    """
+    text = os.environ.get("AUTOCELERY_ENV_POLICY", "").strip().lower() or "build"
+    if text not in ("build", "never"):
+        raise ConfigurationError(f"AUTOCELERY_ENV_POLICY={text!r} is neither build nor never.")
+    return text == "build"
+
+
 def count_setting(name: str, default: int) -> int:
     """Return the whole number that the variable ``name`` gives.
 

@@ -23,6 +23,14 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A distribution, by its canonical name (PEP 503), at one version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Root:
     """One shipped folder: ``name`` is its folder in the layout, ``tree`` its Merkle digest."""
 
@@ -51,7 +59,8 @@ class Manifest:
     ``paths`` are the ``sys.path`` entries, in order, relative to the layout
     (``"tree"``, ``"tree/src"``); ``cwd`` likewise. ``python`` is
     ``"major.minor"``. ``values`` is the digest of the blob with the functions
-    that are in no module, or ``None``.
+    that are in no module, or ``None``. ``pins`` are the packages that the
+    code needs with all that they need; empty where the worker's own have to do.
     """
 
     roots: tuple[Root, ...]
@@ -61,6 +70,7 @@ class Manifest:
     app: AppSource
     packages: tuple[Package, ...] = ()
     values: str | None = None
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

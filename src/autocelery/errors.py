@@ -22,6 +22,7 @@ __all__ = [
     "DiskFull",
     "EmptyTree",
     "EnvironmentMismatch",
+    "EnvironmentNotBuilt",
     "FileKeepsChanging",
     "HostLost",
     "InvalidKey",
@@ -178,6 +179,10 @@ class PackageMissing(EnvironmentMismatch, ModuleNotFoundError):
 
 class PackageMismatch(EnvironmentMismatch, ImportError):
     """The snapshot imports a package that the worker has in another major version."""
+
+
+class EnvironmentNotBuilt(EnvironmentMismatch):
+    """The worker could not build the environment that the snapshot needs."""
 
 
 class CodeNotImportable(AutoceleryError):

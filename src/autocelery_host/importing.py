@@ -167,6 +167,7 @@ def site_folders() -> tuple[str, ...]:
     """Return where third-party packages are installed; a zygote asks, so that its hosts know."""
     found = [*site.getsitepackages(), site.getusersitepackages()]
     found += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    found += [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if _holds_packages(each)]
     return tuple(dict.fromkeys(os.path.realpath(each) for each in found))
 
 
@@ -188,8 +189,12 @@ def _is_third_party(entry: str) -> bool:
     real = os.path.realpath(entry)
     if real in standard_folders() or real.endswith(".zip") or real in site_folders():
         return True
+    return _holds_packages(real)
+
+
+def _holds_packages(folder: str) -> bool:
     try:
-        return any(name.endswith(".dist-info") for name in os.listdir(real))
+        return any(name.endswith(".dist-info") for name in os.listdir(folder or os.devnull))
     except OSError:
         return False
 

@@ -42,5 +42,6 @@ class Order:
     packages: tuple[tuple[str, str, str, str | None], ...]
     values: str | None
     compiled: str
+    overlay: str | None
     expires: int
     terms: WorkerTerms

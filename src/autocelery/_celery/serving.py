@@ -174,6 +174,7 @@ def _terms(app: Celery, worker: Any, folder: Path) -> AgentTerms:
         store=store,
         store_problem=problem,
         cache_max=_config.size_setting("AUTOCELERY_CACHE_MAX", _config.DEFAULT_CACHE_MAX),
+        builds_environments=_config.builds_environments(),
         preload=_third_party_modules(),
         host=_worker_terms(app, worker),
     )

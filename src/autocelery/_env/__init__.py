@@ -1,1 +1,1 @@
-"""Environments: the third-party packages that a snapshot needs; today the worker's own (see ARCHITECTURE.md)."""
+"""Environments: the third-party packages that a snapshot needs, the worker's own or an overlay that is built once."""

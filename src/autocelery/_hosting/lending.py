@@ -16,10 +16,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from autocelery._hosting.by_environment import ZygotesByEnvironment
 from autocelery._hosting.preparing import Preparer
 from autocelery._hosting.terms import AgentTerms
 from autocelery._hosting.tidying import Tidier
-from autocelery._hosting.zygotes import HostProcess, Zygotes
+from autocelery._hosting.zygotes import HostProcess
 from autocelery.errors import AgentUnavailable, AutoceleryError, CodeNotImportable, HostLost
 from autocelery_host import frames
 from autocelery_host.order import Order
@@ -59,7 +60,7 @@ class Lender:
 
     def __init__(self, terms: AgentTerms) -> None:
         self._preparer = Preparer(terms)
-        self._zygotes = Zygotes(self._preparer.folder / "preload.json", terms.preload)
+        self._zygotes = ZygotesByEnvironment(self._preparer.folder, terms.preload)
         self._tidier = Tidier(self._preparer)
         self._lent: dict[int, Lent] = {}
         threading.Thread(target=self._watch_permissions, name="warden", daemon=True).start()
@@ -89,7 +90,7 @@ class Lender:
 
     def status(self) -> dict[str, Any]:
         """Return the pids of the zygote and of the hosts that are on lease, with their snapshots."""
-        zygote = self._zygotes.ready()
+        zygote = self._zygotes.own.ready()
         return {
             "zygote": zygote.pid,
             "hosts": {str(each.host.pid): each.snapshot for each in self._all()},
@@ -141,12 +142,13 @@ class Lender:
     def _started(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
         """Return a host that has imported its app, and the socket it is reached by."""
         killed: Exception = _Killed()
+        zygotes = self._zygotes.of(order.overlay)
         for _ in range(ATTEMPTS):
             ours, theirs = socket.socketpair()
             try:
                 with theirs:
-                    host = self._zygotes.fork(order, theirs)
-                self._await_ready(holder, ours, host, order.snapshot)
+                    host = zygotes.fork(order, theirs)
+                zygotes.learn(_await_ready(holder, ours, host, order.snapshot))
             except (_Killed, AgentUnavailable) as exc:
                 ours.close()
                 killed = exc
@@ -162,20 +164,21 @@ class Lender:
             "app: most likely the worker's machine or container has too little memory for it."
         )
 
-    def _await_ready(
-        self, holder: socket.socket, sock: socket.socket, host: HostProcess, snapshot: str
-    ) -> None:
-        try:
-            told = _first_word(holder, sock, snapshot)
-            if told is None:
-                raise _died(host, snapshot)
-        except BaseException:
-            host.kill()
-            raise
-        if "failed" in told:
-            kind = getattr(sys.modules["autocelery.errors"], told["failed"][0], AutoceleryError)
-            raise kind(told["failed"][1])
-        self._zygotes.learn(told["ready"])
+
+def _await_ready(holder: socket.socket, sock: socket.socket, host: HostProcess, snapshot: str) -> list[str]:
+    """Return the third-party modules that the host had to import itself, once it has imported its app."""
+    try:
+        told = _first_word(holder, sock, snapshot)
+        if told is None:
+            raise _died(host, snapshot)
+    except BaseException:
+        host.kill()
+        raise
+    if "failed" in told:
+        kind = getattr(sys.modules["autocelery.errors"], told["failed"][0], AutoceleryError)
+        raise kind(told["failed"][1])
+    modules: list[str] = told["ready"]
+    return modules
 
 
 def _first_word(holder: socket.socket, sock: socket.socket, snapshot: str) -> dict[str, Any] | None:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from autocelery._blobs import BlobStore, open_store
 from autocelery._config import Home
+from autocelery._env.building import Overlays
+from autocelery._env.comparing import clashes, installed_here, to_build
 from autocelery._hosting.claiming import Claim
 from autocelery._hosting.fetching import Fetcher
 from autocelery._hosting.layouts import Layouts
 from autocelery._hosting.terms import AgentTerms
-from autocelery._model import Manifest, Statement
+from autocelery._model import Manifest, Pin, Statement
 from autocelery._signing import keys, statement
 from autocelery._snapshot.cache import BlobCache
-from autocelery.errors import PythonMismatch, SnapshotIncomplete, SnapshotRevoked, StoreUnavailable
+from autocelery.errors import (
+    EnvironmentMismatch,
+    PythonMismatch,
+    SnapshotIncomplete,
+    SnapshotRevoked,
+    StoreUnavailable,
+)
 from autocelery_host.order import Order
 
 
@@ -42,7 +52,9 @@ class Preparer:
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
         self._store: BlobStore | None = None
-        self._versions: dict[str, str] = {}
+        self._overlays = Overlays(base / "environments", terms.cache_max)
+        self._overlay_of: dict[str, Path] = {}
+        self._installed = installed_here()
 
     @contextlib.contextmanager
     def using(self, snapshot: str) -> Iterator[None]:
@@ -57,6 +69,7 @@ class Preparer:
                 if not self._users[snapshot]:
                     del self._users[snapshot]
                     self._turns.pop(snapshot, None)
+                    self._overlay_of.pop(snapshot, None)
 
     def order(self, snapshot: str, key: str) -> Order:
         """Return what a host of ``snapshot`` is told, once it is verified, fetched and laid out.
@@ -78,6 +91,10 @@ class Preparer:
                 lambda described: _check_python(snapshot, described.python),
                 self._users.keys,
             )
+            pins = self._pins_to_add(ready.manifest)
+            overlay = self._overlays.get(pins) if pins else None
+            if overlay is not None:
+                self._overlay_of[snapshot] = overlay
         source = ready.manifest.app
         return Order(
             snapshot=snapshot,
@@ -90,7 +107,8 @@ class Preparer:
             attribute=source.attribute,
             main=source.main,
             app_settings=dict(source.settings),
-            packages=self._packages(ready.manifest),
+            packages=self._packages(ready.manifest, pins),
+            overlay=str(overlay) if overlay else None,
             values=str(ready.values) if ready.values else None,
             compiled=str(self._layouts.compiled),
             expires=said.expires + statement.CLOCK_SKEW,
@@ -133,6 +151,7 @@ class Preparer:
         with self._lock:
             users = set(self._users)
         self._layouts.tidy(users)
+        self._overlays.tidy(list(self._overlay_of.values()))
         with self._lock:
             known = self._layouts.known() | self._users.keys()
         for path in self._statements.glob("*.sig"):
@@ -178,19 +197,31 @@ class Preparer:
             finally:
                 scratch.unlink(missing_ok=True)
 
-    def _packages(self, described: Manifest) -> tuple[tuple[str, str, str, str | None], ...]:
+    def _pins_to_add(self, described: Manifest) -> tuple[Pin, ...]:
+        """Return what an overlay has to hold for this snapshot.
+
+        Raises:
+            EnvironmentMismatch: this worker's Celery cannot run with it.
+        """
+        if not self._terms.builds_environments:
+            return ()
+        pins = to_build(described.pins, self._installed)
+        clashing = clashes(pins)
+        if clashing:
+            raise EnvironmentMismatch(
+                f"{'. '.join(clashing)}. Install a version that both admit where you call from, or set "
+                'environment = "worker" in [tool.autocelery] to run with the worker\'s own packages.'
+            )
+        return pins
+
+    def _packages(
+        self, described: Manifest, pins: Collection[Pin]
+    ) -> tuple[tuple[str, str, str, str | None], ...]:
+        here = {**self._installed, **{pin.name: pin.version for pin in pins}}
         return tuple(
-            (each.module, each.distribution, each.version, self._installed(each.distribution))
+            (each.module, each.distribution, each.version, here.get(canonicalize_name(each.distribution)))
             for each in described.packages
         )
-
-    def _installed(self, distribution: str) -> str | None:
-        if distribution not in self._versions:
-            try:
-                self._versions[distribution] = importlib.metadata.version(distribution)
-            except importlib.metadata.PackageNotFoundError:
-                return None
-        return self._versions[distribution]
 
     def _open_store(self) -> BlobStore | None:
         with self._lock:

@@ -19,7 +19,8 @@ class AgentTerms:
     ``parent`` is the worker's pid, with which the agent ends. ``store`` is
     the blob store's URL, or the reason why there is none. ``preload`` names the
     third-party modules that the worker itself has loaded: its hosts will want
-    most of them.
+    most of them. ``builds_environments`` is false where snapshots have to do with
+    the worker's own packages.
     """
 
     parent: int
@@ -29,5 +30,6 @@ class AgentTerms:
     store: str
     store_problem: str
     cache_max: int
+    builds_environments: bool
     preload: tuple[str, ...]
     host: WorkerTerms

@@ -74,7 +74,7 @@ class HostProcess:
 class ZygoteProcess:
     """One zygote. Owns its process, its control socket and the thread that reads it."""
 
-    def __init__(self, preload: list[str]) -> None:
+    def __init__(self, preload: list[str], overlay: str | None) -> None:
         self.hosts: dict[int, HostProcess] = {}
         self.loaded: frozenset[str] = frozenset()
         self.unsafe: frozenset[str] = frozenset()
@@ -87,7 +87,11 @@ class ZygoteProcess:
         command = [sys.executable, "-P", "-m", "autocelery_host.zygote", fd, str(os.getpid())]
         with theirs:
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/"
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(overlay),
             )
         self.pid = self._process.pid
         with contextlib.suppress(OSError):  # it died already; the reader notes it
@@ -165,6 +169,14 @@ class ZygoteProcess:
         return None if payload is None else json.loads(payload)
 
 
+def _environment(overlay: str | None) -> dict[str, str]:
+    """Return the variables of a zygote: what its hosts start has the overlay too."""
+    if overlay is None:
+        return dict(os.environ)
+    paths = [overlay, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Zygotes:
     """The zygote that serves now, and the list of what the next one preloads.
 
@@ -173,8 +185,9 @@ class Zygotes:
     PR_SET_PDEATHSIG).
     """
 
-    def __init__(self, memory: Path, preload: Collection[str]) -> None:
+    def __init__(self, memory: Path, preload: Collection[str], overlay: str | None = None) -> None:
         self._memory = memory
+        self._overlay = overlay
         self._replacing = threading.Lock()
         self._lock = threading.Lock()
         self._unsafe: set[str] = set()
@@ -215,12 +228,17 @@ class Zygotes:
             self._renewing = True
         threading.Thread(target=self._renew, args=(new,), name="zygote-renewal", daemon=True).start()
 
+    def retire(self) -> None:
+        """End once the last host has ended; no other is forked."""
+        self._serving.retire()
+        self._spawner.shutdown(wait=False)
+
     def kill(self) -> None:
         """End the zygote that serves, with its hosts."""
         self._serving.kill()
 
     def _spawned(self, preload: list[str]) -> ZygoteProcess:
-        return self._spawner.submit(ZygoteProcess, list(preload)).result()
+        return self._spawner.submit(ZygoteProcess, list(preload), self._overlay).result()
 
     def _without_unsafe(self, serving: ZygoteProcess) -> ZygoteProcess:
         with self._replacing:

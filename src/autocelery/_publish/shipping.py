@@ -14,6 +14,7 @@ from celery import Celery
 from autocelery import _config
 from autocelery._blobs import BlobStore, needs, open_store, pack, store_url_for
 from autocelery._celery import live_task
+from autocelery._env.pins import pins_for
 from autocelery._model import Manifest, Root, Snapshot
 from autocelery._publish import locating
 from autocelery._publish.healing import Healer
@@ -172,14 +173,18 @@ class Shipper:
         shipped = {root.name: tree for root, tree in zip(roots.roots, found, strict=True)}
         imports = frozenset().union(*(tree.imports for tree in found))
         provided = frozenset().union(*(tree.modules for tree in found))
+        packages = packages_for(imports, provided)
+        wants_own = ShipRules.read(self.top).environment == "build"
+        pins = pins_for({each.distribution for each in packages}) if wants_own else ()
         return Manifest(
             roots=tuple(Root(root.name, tree.digest) for root, tree in zip(roots.roots, found, strict=True)),
             paths=tuple(path for path in roots.paths if _ships(shipped, path)),
             cwd=_nearest(shipped, roots.cwd),
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
             app=locating.source_of(self._app),
-            packages=packages_for(imports, provided),
+            packages=packages,
             values=values,
+            pins=pins,
         )
 
     def _sent(self, collected: Collected) -> bool:

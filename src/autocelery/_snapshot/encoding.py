@@ -15,6 +15,8 @@ from autocelery.errors import EmptyTree
 
 #: The kinds of a file's state that stand in a tree.
 SHIPPED = frozenset({FILE, EXECUTABLE, LINK})
+_DEVELOPMENT = frozenset({"tests", "test", "docs", "doc", "examples", "benchmarks"})
+_BUILD_FILES = frozenset({"conftest.py", "setup.py", "noxfile.py"})
 _PYTHON = (".py", ".so", ".pyd")
 
 
@@ -41,8 +43,9 @@ def encode_tree(base: str, known: TopMemory, dirty: set[str]) -> CollectedTree:
         (folder, name, state) for folder, name, state in states_of(known) if state.kind in (FILE, EXECUTABLE)
     ]
     imports: set[str] = set()
-    for _folder, _name, state in shipped:
-        imports.update(state.imports)
+    for folder, name, state in shipped:
+        if not is_for_development(folder, name):
+            imports.update(state.imports)
     return CollectedTree(
         digest=root.digest,
         size=root.size,
@@ -52,6 +55,20 @@ def encode_tree(base: str, known: TopMemory, dirty: set[str]) -> CollectedTree:
         imports=frozenset(imports),
         modules=_modules(known),
         withheld=tuple(sorted([*withheld, *hidden])),
+    )
+
+
+def is_for_development(folder: str, name: str) -> bool:
+    """Tell whether a file is one that no task imports: a test, a document's example, a build script.
+
+    >>> is_for_development("tests/unit", "shop.py"), is_for_development("shop", "testing.py")
+    (True, False)
+    """
+    return (
+        name in _BUILD_FILES
+        or name.startswith("test_")
+        or name.endswith("_test.py")
+        or not _DEVELOPMENT.isdisjoint(folder.split("/"))
     )
 
 

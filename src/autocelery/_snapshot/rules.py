@@ -16,7 +16,9 @@ from autocelery.errors import ConfigurationError
 if TYPE_CHECKING:
     import pathspec
 
-_KEYS = ("include", "exclude", "max_size")
+_KEYS = ("include", "exclude", "max_size", "environment")
+#: Whose packages a snapshot runs with: built where the worker's differ, or the worker's as they are.
+_ENVIRONMENTS = ("build", "worker")
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _WILD = frozenset("*?[")
 
@@ -27,11 +29,13 @@ class ShipRules:
 
     ``include`` adds what git ignores, ``exclude`` leaves out and has the last
     word; ``max_size`` is in bytes and replaces the limit that `collect` is given.
+    ``environment`` is ``"build"`` or ``"worker"``: the worker's own packages, whatever they are.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
+    environment: str = "build"
 
     @classmethod
     def read(cls, top: Path | str) -> ShipRules:
@@ -96,6 +100,7 @@ def _read(path: str, _signature: tuple[int, ...]) -> ShipRules:
         include=_globs(table.get("include", []), "include", path),
         exclude=_globs(table.get("exclude", []), "exclude", path),
         max_size=_size(table.get("max_size"), path),
+        environment=_environment(table.get("environment", "build"), path),
     )
 
 
@@ -139,6 +144,14 @@ def _size(value: object, path: str) -> int | None:
     raise ConfigurationError(
         f'tool.autocelery.max_size in {path} is no size. Write bytes, or "200m", or "2g".'
     )
+
+
+def _environment(value: object, path: str) -> str:
+    if value not in _ENVIRONMENTS:
+        raise ConfigurationError(
+            f"tool.autocelery.environment in {path} is {value!r}. It is one of: {', '.join(_ENVIRONMENTS)}."
+        )
+    return str(value)
 
 
 def _fixed_part(glob: str) -> str:

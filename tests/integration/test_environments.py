@@ -1,0 +1,186 @@
+"""A live call has the packages of where it was sent from: a worker builds what it lacks, once."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from autocelery.errors import EnvironmentMismatch, EnvironmentNotBuilt, PackageMissing
+from tests.shops import Caller, Shop, own_server, stop_worker
+from tests.wheels import installed, make_wheel
+from tests.workers import Worker
+
+pytestmark = pytest.mark.slow
+
+_TASKS = """
+import autocelery
+from shop.celery import app
+
+@app.task
+def greet():
+    import greeting
+    return greeting.greet()
+
+@app.task
+def where():
+    import os, subprocess, sys
+    import greeting
+    command = [sys.executable, "-c", "import greeting; print(greeting.VERSION)"]
+    return [greeting.__file__, subprocess.run(command, capture_output=True, text=True).stdout.strip()]
+
+@app.task
+def add(x, y):
+    return x + y
+"""
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels: two versions of a package, and what it needs."""
+    folder = tmp_path_factory.mktemp("index")
+    make_wheel(folder, "politeness", "1.0", {"politeness.py": "WORD = 'hello'\n"})
+    for version, mark in (("1.0", "."), ("2.0", "!")):
+        source = (
+            f"import politeness\nVERSION = {version!r}\ndef greet():\n    return politeness.WORD + {mark!r}\n"
+        )
+        make_wheel(folder, "greeting", version, {"greeting.py": source}, requires=["politeness>=1"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shop(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with ExitStack() as owned:
+        server = own_server(owned)
+        shop = Shop(
+            tmp_path_factory.mktemp("shop"),
+            server.broker_url,
+            server.result_backend,
+            UV_NO_INDEX="1",
+            UV_FIND_LINKS=str(index),
+            UV_CACHE_DIR=str(tmp_path_factory.mktemp("uv")),
+        )
+        owned.callback(shop.close)
+        shop.write("tasks.py", _TASKS)
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def worker(shop: Shop) -> Worker:
+    return shop.worker("bare", "-c", "2")
+
+
+def caller_with(shop: Shop, index: Path, folder: Path, *wheels: str) -> Caller:
+    """Start a caller in whose environment those wheels are installed too."""
+    site = installed([index / f"{wheel}-py3-none-any.whl" for wheel in wheels], folder)
+    return shop.caller(PYTHONPATH=str(site))
+
+
+@pytest.fixture(scope="module")
+def caller(shop: Shop, worker: Worker, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Caller:
+    return caller_with(shop, index, tmp_path_factory.mktemp("site"), "greeting-1.0", "politeness-1.0")
+
+
+def state_of_site_packages() -> dict[str, tuple[int, int]]:
+    folder = Path(sysconfig.get_path("purelib"))
+    return {
+        str(each): (each.stat().st_size, each.stat().st_mtime_ns)
+        for each in folder.rglob("*")
+        if each.is_file() and "__pycache__" not in each.parts
+    }
+
+
+def test_a_package_that_only_the_caller_has_is_there_in_a_live_call(
+    shop: Shop, worker: Worker, caller: Caller
+) -> None:
+    before = state_of_site_packages()
+    assert shop.result(caller.send("greet")) == "hello."
+    file, version_in_a_subprocess = shop.result(caller.send("where"))
+    assert Path(file).is_relative_to(shop.home)
+    assert version_in_a_subprocess == "1.0"
+    assert state_of_site_packages() == before
+
+
+def test_two_versions_of_a_package_run_side_by_side(
+    shop: Shop, worker: Worker, caller: Caller, index: Path, tmp_path: Path
+) -> None:
+    other = caller_with(shop, index, tmp_path, "greeting-2.0", "politeness-1.0")
+    calls = [who.send("greet") for _ in range(5) for who in (caller, other)]
+    assert [shop.result(each) for each in calls] == ["hello.", "hello!"] * 5
+
+
+def test_all_who_ask_at_once_for_an_environment_wait_for_one_build(
+    shop: Shop, index: Path, tmp_path: Path
+) -> None:
+    crowd = shop.worker("crowd", "-P", "threads", "-c", "20", "-Q", "crowd")
+    caller = caller_with(shop, index, tmp_path, "greeting-2.0", "politeness-1.0")
+    calls = [caller.send("greet", queue="crowd") for _ in range(20)]
+    assert [shop.result(each) for each in calls] == ["hello!"] * 20
+    assert crowd.text().count("Built environment") == 1
+    stop_worker(crowd)
+
+
+def test_what_cannot_be_installed_is_named_and_the_next_call_runs(
+    shop: Shop, worker: Worker, caller: Caller, index: Path, tmp_path: Path
+) -> None:
+    source = {"greeting.py": "VERSION = '3.0'\ndef greet():\n    return 'nowhere'\n"}
+    private = make_wheel(tmp_path / "private", "greeting", "3.0", source)
+    lonely = shop.caller(PYTHONPATH=str(installed([private], tmp_path / "site")))
+    with pytest.raises(EnvironmentNotBuilt, match=r"greeting==3\.0"):
+        shop.result(lonely.send("greet"))
+    assert shop.result(caller.send("greet")) == "hello."
+
+
+def test_what_the_workers_celery_cannot_run_with_is_refused_before_anything_runs(
+    shop: Shop, worker: Worker, index: Path, tmp_path: Path
+) -> None:
+    old = make_wheel(
+        tmp_path / "old", "click", "0.1", {"click.py": "raise ImportError('never to be imported')\n"}
+    )
+    greeting = make_wheel(
+        tmp_path / "old", "greeting", "9.0", {"greeting.py": "VERSION = '9.0'\n"}, requires=["click"]
+    )
+    place = installed([old, greeting], tmp_path / "site")
+    (place / "click.py").unlink()  # the caller itself goes on with the click that works
+    with pytest.raises(EnvironmentMismatch, match=r"needs click.*the snapshot has click 0\.1"):
+        shop.result(shop.caller(PYTHONPATH=str(place)).send("greet"))
+
+
+def test_a_project_may_ask_for_the_workers_own_packages(
+    shop: Shop, worker: Worker, index: Path, tmp_path: Path
+) -> None:
+    settings = shop.top / "pyproject.toml"
+    settings.write_text('[tool.autocelery]\nenvironment = "worker"\n')
+    try:
+        caller = caller_with(shop, index, tmp_path, "greeting-1.0", "politeness-1.0")
+        with pytest.raises(PackageMissing, match=r"greeting 1\.0"):
+            shop.result(caller.send("greet"))
+    finally:
+        settings.unlink()
+
+
+def test_a_worker_may_be_forbidden_to_build(shop: Shop, caller: Caller) -> None:
+    strict = shop.worker("strict", "-c", "1", "-Q", "strict", AUTOCELERY_ENV_POLICY="never")
+    with pytest.raises(PackageMissing, match=r"greeting 1\.0"):
+        shop.result(caller.send("greet", queue="strict"))
+    assert shop.result(caller.send("add", 1, 2, queue="strict")) == 3
+    stop_worker(strict)
+
+
+def test_a_worker_that_starts_again_has_its_environments(
+    shop: Shop, worker: Worker, caller: Caller, tmp_path: Path
+) -> None:
+    first = shop.worker("again", "-c", "1", "-Q", "again")
+    assert shop.result(caller.send("greet", queue="again")) == "hello."
+    stop_worker(first)
+    [folder] = shop.home.glob("cache/worker/again@*/environments")
+    (folder / ".scratch" / "half-built").mkdir(parents=True)
+    built = {each.name: each.stat().st_ino for each in folder.iterdir() if each.name != ".scratch"}
+    second = shop.worker("again", "-c", "1", "-Q", "again", UV_FIND_LINKS=str(tmp_path))
+    assert shop.result(caller.send("greet", queue="again")) == "hello."
+    assert {each.name: each.stat().st_ino for each in folder.iterdir() if each.name != ".scratch"} == built
+    assert not list(folder.glob(".scratch/*"))
+    stop_worker(second)

@@ -97,7 +97,7 @@ class Forge:
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "app": {"module": "forged", "attribute": "app", "main": "forged", "settings": {}},
             "packages": [],
-            "pins": [],
+            "lock": None,
             "values": None,
         }
         raw = canonical_json({**described, **manifest})

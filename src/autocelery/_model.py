@@ -59,8 +59,8 @@ class Manifest:
     ``paths`` are the ``sys.path`` entries, in order, relative to the layout
     (``"tree"``, ``"tree/src"``); ``cwd`` likewise. ``python`` is
     ``"major.minor"``. ``values`` is the digest of the blob with the functions
-    that are in no module, or ``None``. ``pins`` are the packages that the
-    code needs with all that they need; empty where the worker's own have to do.
+    that are in no module, or ``None``. ``lock`` is the digest of the
+    blob with the packages that the code needs, or ``None`` where the worker's own have to do.
     """
 
     roots: tuple[Root, ...]
@@ -70,7 +70,7 @@ class Manifest:
     app: AppSource
     packages: tuple[Package, ...] = ()
     values: str | None = None
-    pins: tuple[Pin, ...] = ()
+    lock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def pins_for(distributions: Collection[str]) -> tuple[Pin, ...]:
     Args:
         distributions: names, as ``importlib.metadata`` has them.
     """
-    return _pins(frozenset(distributions), _state_of(tuple(sys.path)))
+    return _pins(frozenset(distributions), installed_state())
 
 
 @lru_cache(maxsize=16)
@@ -71,10 +71,10 @@ def _is_local(installed: metadata.Distribution) -> bool:
     return "dir_info" in told
 
 
-def _state_of(path: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """Return what changes when a package is installed, updated or removed."""
+def installed_state() -> tuple[tuple[str, int], ...]:
+    """Return what changes when a package is installed, updated or removed, or ``sys.path`` changes."""
     found = []
-    for entry in path:
+    for entry in sys.path:
         try:
             found.append((entry, os.stat(entry or ".").st_mtime_ns))
         except OSError:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autocelery._hosting.fetching import Fetcher
-from autocelery._model import Manifest
-from autocelery._snapshot import layout, manifest, trees
+from autocelery._model import Manifest, Pin
+from autocelery._snapshot import layout, lock, manifest, trees
 from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import is_digest
 from autocelery._snapshot.patching import edit_between, is_untouched, patch, times_after, times_of
@@ -22,6 +22,8 @@ from autocelery.errors import SnapshotIncomplete
 KEPT_LAYOUTS = 16
 #: How many of them are left as they are, for a user who goes back and forth, before an idle one becomes the next.
 KEPT_FOR_RETURN = 4
+#: Most bytes of the functions that are in no module.
+LARGEST_VALUES = 2**30
 #: How often a layout is begun again whose blobs went away under it.
 _ATTEMPTS = 3
 
@@ -37,8 +39,18 @@ class LaidOut:
     manifest: Manifest
     folder: Path
     values: Path | None
+    pins: tuple[Pin, ...]
     digests: frozenset[str]
     times: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Extras:
+    """What a snapshot has beside its trees."""
+
+    values: Path | None
+    pins: tuple[Pin, ...]
+    digests: tuple[str, ...]
 
 
 class Layouts:
@@ -142,7 +154,7 @@ class Layouts:
             for level in trees.walk([root.tree for root in described.roots], fetcher.nodes):
                 nodes |= level.nodes
                 blobs |= fetcher.files(level.blobs)
-            values = fetcher.files({described.values: 2**30}, exact=False) if described.values else {}
+            extras = _extras(described, fetcher)
         except FileNotFoundError:  # the tidier took what was about to be used
             return None
         if snapshot in self._earlier and not layout.is_whole(
@@ -157,9 +169,9 @@ class Layouts:
         except SnapshotIncomplete:
             return None
         # Interned: versions of a tree share most of their blobs, and then also the names of them.
-        digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *values)))
+        digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *extras.digests)))
         times = times_of(folder) if is_new else {}
-        return LaidOut(described, folder, next(iter(values.values()), None), digests, times)
+        return LaidOut(described, folder, extras.values, extras.pins, digests, times)
 
     def _patched(
         self, snapshot: str, described: Manifest, fetcher: Fetcher, users: Callable[[], Collection[str]]
@@ -172,7 +184,7 @@ class Layouts:
         if edit is None:
             return None
         blobs = fetcher.files({digest: size for _, digest, size in edit.files})
-        values = fetcher.files({described.values: 2**30}, exact=False) if described.values else {}
+        extras = _extras(described, fetcher)
         place = layout.scratch_place(self._folder)
         with self._lock:
             name = donor.folder.name
@@ -182,11 +194,11 @@ class Layouts:
         folder = patch(place, edit, blobs.__getitem__, self._folder / snapshot)
         if folder is None:
             return None
-        gone = {*edit.old, *edit.replaced, name, donor.manifest.values}
+        gone = {*edit.old, *edit.replaced, name, donor.manifest.values, donor.manifest.lock}
         digests = (donor.digests - gone) | edit.new
-        digests |= frozenset(map(sys.intern, (snapshot, *blobs, *values)))
+        digests |= frozenset(map(sys.intern, (snapshot, *blobs, *extras.digests)))
         times = times_after(edit, folder, donor.times)
-        return LaidOut(described, folder, next(iter(values.values()), None), digests, times)
+        return LaidOut(described, folder, extras.values, extras.pins, digests, times)
 
     def _oldest_idle(self, users: Callable[[], Collection[str]]) -> LaidOut | None:
         """Return the layout that was used least recently of those which are as they were laid out."""
@@ -228,3 +240,10 @@ class Layouts:
         with os.scandir(self._folder) as entries:
             found = [(entry.stat().st_mtime, entry.name) for entry in entries if is_digest(entry.name)]
         return [name for _, name in sorted(found)]
+
+
+def _extras(described: Manifest, fetcher: Fetcher) -> _Extras:
+    values = fetcher.files({described.values: LARGEST_VALUES}, exact=False) if described.values else {}
+    locked = fetcher.nodes([described.lock]) if described.lock else {}
+    pins = tuple(pin for raw in locked.values() for pin in lock.decode(raw))
+    return _Extras(next(iter(values.values()), None), pins, (*values, *locked))

@@ -91,7 +91,7 @@ class Preparer:
                 lambda described: _check_python(snapshot, described.python),
                 self._users.keys,
             )
-            pins = self._pins_to_add(ready.manifest)
+            pins = self._pins_to_add(ready.pins)
             overlay = self._overlays.get(pins) if pins else None
             if overlay is not None:
                 self._overlay_of[snapshot] = overlay
@@ -197,15 +197,15 @@ class Preparer:
             finally:
                 scratch.unlink(missing_ok=True)
 
-    def _pins_to_add(self, described: Manifest) -> tuple[Pin, ...]:
-        """Return what an overlay has to hold for this snapshot.
+    def _pins_to_add(self, needed: Collection[Pin]) -> tuple[Pin, ...]:
+        """Return which of the pins that a snapshot needs an overlay has to hold.
 
         Raises:
             EnvironmentMismatch: this worker's Celery cannot run with it.
         """
         if not self._terms.builds_environments:
             return ()
-        pins = to_build(described.pins, self._installed)
+        pins = to_build(needed, self._installed)
         clashing = clashes(pins)
         if clashing:
             raise EnvironmentMismatch(

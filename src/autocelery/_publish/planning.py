@@ -16,8 +16,8 @@ from autocelery._signing import keys, statement
 from autocelery.errors import BrokerUnavailable, ConfigurationError, SnapshotRevoked, StoreError
 
 if TYPE_CHECKING:
+    from autocelery._publish.collecting import Collected
     from autocelery._publish.facade import Autocelery
-    from autocelery._publish.shipping import Collected
 
 #: How many of the largest files a plan names.
 LARGEST = 10

@@ -14,7 +14,7 @@ from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.stores import StoreAddress, address, is_new_folder, likeness
 
 if TYPE_CHECKING:
-    from autocelery._publish.shipping import Collected
+    from autocelery._publish.collecting import Collected
 
 _EXCLUDE = "leave it out: [tool.autocelery] exclude in pyproject.toml"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
@@ -14,22 +12,12 @@ from celery import Celery
 from autocelery import _config
 from autocelery._blobs import BlobStore, needs, open_store, pack, store_url_for
 from autocelery._celery import live_task
-from autocelery._env.pins import pins_for
-from autocelery._model import Manifest, Root, Snapshot
-from autocelery._publish import locating
+from autocelery._model import Snapshot
+from autocelery._publish.collecting import Collected, Collector
 from autocelery._publish.healing import Healer
-from autocelery._publish.packages import packages_for
 from autocelery._publish.recent import RecentBlobs
-from autocelery._publish.roots import Roots, roots_of
 from autocelery._signing import keys, statement
-from autocelery._snapshot import manifest as manifests
-from autocelery._snapshot import tree as trees
-from autocelery._snapshot.canonical import digest_of
-from autocelery._snapshot.collect import collect
-from autocelery._snapshot.collected import CollectedTree
-from autocelery._snapshot.rules import ShipRules
-from autocelery._snapshot.stat_memory import StatMemory
-from autocelery.errors import EmptyTree, FileKeepsChanging
+from autocelery.errors import FileKeepsChanging
 
 #: Seconds after which what the store is believed to hold is asked for again: below its lifetime of a week.
 RENEWAL = 86_400
@@ -39,56 +27,24 @@ RECENT = 16 * 2**20
 ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """The working tree as it was found: what ``plan`` shows, and what is sent."""
-
-    manifest: Manifest
-    id: str
-    trees: tuple[CollectedTree, ...]
-    values: bytes | None
-
-    def read(self, name: str) -> bytes | None:
-        """Return the raw bytes of a blob of this snapshot; ``None`` if its file has changed since."""
-        if name == self.id:
-            return manifests.encode(self.manifest)
-        if self.values is not None and name == self.manifest.values:
-            return self.values
-        for tree in self.trees:
-            if name in tree.nodes or name in tree.sources:
-                return tree.read(name)
-        return None
-
-    def everything(self) -> list[str]:
-        """Return the names of all its blobs: files first, then folders, the manifest last."""
-        files = [name for tree in self.trees for name in tree.sources]
-        nodes = [name for tree in self.trees for name in tree.nodes]
-        values = [self.manifest.values] if self.manifest.values else []
-        return [*dict.fromkeys([*files, *nodes, *values]), self.id]
-
-
 class Shipper:
     """Makes snapshots of one app's working tree and sends what its store lacks. Safe for threads."""
 
     def __init__(self, app: Celery, top: Path | None) -> None:
         self._app = app
-        self._top = top
+        self._collector = Collector(app, top)
         self._lock = threading.RLock()
-        self._memory: StatMemory | None = None
         self._store: BlobStore | None = None
         self._known: set[str] = set()
         self._recent = RecentBlobs(RECENT)
         self._asked = 0.0
         self._signed: dict[str, float] = {}
-        self._latest: tuple[object, Collected] | None = None
         self._healer = Healer(self.requested, self._resend, self._answered)
 
     @property
     def top(self) -> Path:
         """The top of the working tree."""
-        if self._top is None:
-            self._top = locating.top_for(self._app)
-        return self._top
+        return self._collector.top
 
     @property
     def store(self) -> BlobStore:
@@ -113,7 +69,7 @@ class Shipper:
         """
         with self._lock:
             for _ in range(ATTEMPTS):
-                collected = self.collect(values)
+                collected = self._collector.collect(values)
                 if self._sent(collected):
                     break
             else:
@@ -125,67 +81,23 @@ class Shipper:
             self._healer.watch(collected)
             return Snapshot(collected.id, self._key().id)
 
-    def collect(self, values: bytes | None = None) -> Collected:
+    def collect(self) -> Collected:
         """Return the tree as it is now; nothing is sent.
 
         Raises:
             SnapshotError: the tree cannot be shipped.
         """
-        with self._lock:
-            roots = roots_of(self.top)
-            found = tuple(self._collect_root(root.top, values) for root in roots.roots)
-            digest = digest_of(values) if values is not None else None
-            made_of = (roots, tuple(tree.digest for tree in found), digest)
-            if self._latest is not None and self._latest[0] == made_of:
-                return self._latest[1]
-            described = self._described(roots, found, digest)
-            collected = Collected(described, manifests.snapshot_id(described), found, values)
-            self._latest = (made_of, collected)
-            return collected
+        return self._collector.collect()
 
     def lacking(self, collected: Collected) -> list[str]:
         """Return which blobs of ``collected`` the store lacks, asking folder by folder from the top."""
-        lacking = [collected.id] if self.store.missing([collected.id]) else []
-        asked = [root.tree for root in collected.manifest.roots] if lacking else []
-        if lacking and collected.manifest.values:
-            asked.append(collected.manifest.values)
+        lacking: list[str] = []
+        asked = [collected.id]
         while asked:
             missing = self.store.missing([name for name in asked if name not in self._known])
             lacking += sorted(missing)
-            asked = sorted({child for name in missing for child in _children(collected, name)})
+            asked = sorted({child for name in missing for child in collected.below(name)})
         return lacking
-
-    def _collect_root(self, top: Path, values: bytes | None) -> CollectedTree:
-        if self._memory is None:
-            self._memory = StatMemory(_config.home().client / "trees")
-        limit = _config.size_setting("AUTOCELERY_TREE_MAX", _config.DEFAULT_TREE_MAX)
-        try:
-            return collect(top, memory=self._memory, limit=limit, rules=ShipRules.read(top))
-        except EmptyTree:
-            if values is None:
-                raise
-            nothing = trees.encode([])
-            return CollectedTree(
-                digest_of(nothing), 0, 0, {digest_of(nothing): nothing}, {}, frozenset(), frozenset()
-            )
-
-    def _described(self, roots: Roots, found: tuple[CollectedTree, ...], values: str | None) -> Manifest:
-        shipped = {root.name: tree for root, tree in zip(roots.roots, found, strict=True)}
-        imports = frozenset().union(*(tree.imports for tree in found))
-        provided = frozenset().union(*(tree.modules for tree in found))
-        packages = packages_for(imports, provided)
-        wants_own = ShipRules.read(self.top).environment == "build"
-        pins = pins_for({each.distribution for each in packages}) if wants_own else ()
-        return Manifest(
-            roots=tuple(Root(root.name, tree.digest) for root, tree in zip(roots.roots, found, strict=True)),
-            paths=tuple(path for path in roots.paths if _ships(shipped, path)),
-            cwd=_nearest(shipped, roots.cwd),
-            python=f"{sys.version_info.major}.{sys.version_info.minor}",
-            app=locating.source_of(self._app),
-            packages=packages,
-            values=values,
-            pins=pins,
-        )
 
     def _sent(self, collected: Collected) -> bool:
         """Send what is missing; false where a file changed before it was read."""
@@ -249,34 +161,6 @@ class Shipper:
 
     def _answered(self, names: Collection[str]) -> None:
         self.store.discard(names)
-
-
-def _ships(shipped: Mapping[str, CollectedTree], path: str) -> bool:
-    """Whether the folder ``path`` of the layout is part of what is shipped: an empty or ignored one is not."""
-    root, *names = path.split("/")
-    digest = shipped[root].digest
-    for name in names:
-        entries = trees.decode(shipped[root].nodes[digest])
-        entry = next((each for each in entries if each.name == name), None)
-        if entry is None or entry.kind not in (trees.FOLDER, trees.LINK):
-            return False
-        if entry.kind == trees.LINK:  # the worker follows it, and refuses one that leads nowhere
-            return True
-        digest = entry.digest
-    return True
-
-
-def _nearest(shipped: Mapping[str, CollectedTree], path: str) -> str:
-    while not _ships(shipped, path):
-        path = path.rpartition("/")[0]
-    return path
-
-
-def _children(collected: Collected, name: str) -> list[str]:
-    for tree in collected.trees:
-        if name in tree.nodes:
-            return [each.digest for each in trees.decode(tree.nodes[name]) if each.kind != trees.LINK]
-    return []
 
 
 def _read(collected: Collected, names: Iterable[str]) -> dict[str, bytes] | None:

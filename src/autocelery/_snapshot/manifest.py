@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from autocelery._model import AppSource, Manifest, Package, Pin, Root
+from autocelery._model import AppSource, Manifest, Package, Root
 from autocelery._snapshot.canonical import canonical_json, digest_of, is_digest, parse_canonical
 from autocelery._snapshot.tree import check_name
 from autocelery.errors import ConfigurationError, SnapshotInvalid
 
 VERSION = 1
 
-_KEYS = frozenset({"v", "roots", "paths", "cwd", "python", "app", "packages", "values", "pins"})
+_KEYS = frozenset({"v", "roots", "paths", "cwd", "python", "app", "packages", "values", "lock"})
 _APP_KEYS = frozenset({"module", "attribute", "main", "settings"})
-#: What the builder of an environment is handed: canonical names (PEP 503) and versions (PEP 440), nothing else.
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+]*")
 _PYTHON = re.compile(r"[1-9][0-9]?\.(0|[1-9][0-9]{0,2})")
 
 
@@ -41,7 +38,7 @@ def encode(manifest: Manifest) -> bytes:
         },
         "packages": [[each.module, each.distribution, each.version] for each in manifest.packages],
         "values": manifest.values,
-        "pins": [[pin.name, pin.version] for pin in manifest.pins],
+        "lock": manifest.lock,
     }
     try:
         return canonical_json(value)
@@ -80,8 +77,8 @@ def decode(raw: bytes) -> Manifest:
         python=_python(value["python"]),
         app=_app(value["app"]),
         packages=tuple(_package(each) for each in _list(value["packages"], "packages")),
-        values=_digest_or_none(value["values"]),
-        pins=tuple(_pin(each) for each in _list(value["pins"], "pins")),
+        values=_digest_or_none(value, "values"),
+        lock=_digest_or_none(value, "lock"),
     )
 
 
@@ -133,16 +130,8 @@ def _package(value: object) -> Package:
     return Package(*value)
 
 
-def _pin(value: object) -> Pin:
-    if not isinstance(value, list) or len(value) != 2 or any(not isinstance(part, str) for part in value):
-        raise SnapshotInvalid("The manifest has a pin that is not [name, version].")
-    name, version = value
-    if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
-        raise SnapshotInvalid(f"The manifest pins {name!r} at {version!r}, which are no name and version.")
-    return Pin(name, version)
-
-
-def _digest_or_none(value: object) -> str | None:
-    if value is not None and not is_digest(value):
-        raise SnapshotInvalid("The manifest's 'values' is no digest.")
-    return value if isinstance(value, str) else None
+def _digest_or_none(value: dict[str, object], key: str) -> str | None:
+    digest = value[key]
+    if digest is not None and not is_digest(digest):
+        raise SnapshotInvalid(f"The manifest's {key!r} is no digest.")
+    return digest if isinstance(digest, str) else None

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from autocelery._env.comparing import environment_id
+from autocelery._env.comparing import environment_id, missing_in
 from autocelery._model import Pin
 from autocelery.errors import DiskFull, EnvironmentNotBuilt
 
@@ -127,15 +128,28 @@ def uv_here() -> str | None:
 
 
 def _install(pins: Collection[Pin], target: Path) -> None:
+    """Install the pins, then what they need here and did not where they were pinned: on another platform."""
+    exactly = [f"{pin.name}=={pin.version}" for pin in pins]
+    _run_uv(exactly, target, "--no-deps")
+    missing = missing_in(target)
+    if missing:
+        pinned = target.with_suffix(".pins")
+        try:
+            pinned.write_text("\n".join(exactly))
+            _run_uv(missing, target, "--constraint", str(pinned))
+        finally:
+            pinned.unlink(missing_ok=True)
+
+
+def _run_uv(wanted: list[str], target: Path, *options: str) -> None:
     program = uv_here()
-    wanted = [f"{pin.name}=={pin.version}" for pin in pins]
     if program is None:
         raise EnvironmentNotBuilt(
             f"The snapshot needs {_shown(wanted)}, which this worker has not, and uv is not there to build an "
             "environment with. On the worker: pip install 'autocelery[env]', or install the packages."
         )
-    command = [program, "pip", "install", "--quiet", "--no-deps", "--no-config", "--no-progress"]
-    command += ["--compile-bytecode", "--python", sys.executable, "--target", str(target), "-r", "-"]
+    command = [program, "pip", "install", "--quiet", "--no-config", "--no-progress", "--compile-bytecode"]
+    command += [*options, "--python", sys.executable, "--target", str(target), "-r", "-"]
     try:
         done = subprocess.run(
             command,
@@ -152,11 +166,12 @@ def _install(pins: Collection[Pin], target: Path) -> None:
             "from the worker? UV_DEFAULT_INDEX names another, UV_HTTP_TIMEOUT how long it is waited for."
         ) from None
     if done.returncode:
-        raise _why(done.stderr, wanted, target)
+        raise _why(done, wanted, target)
 
 
-def _why(said: str, wanted: list[str], target: Path) -> Exception:
-    if any(each in said for each in _NO_ROOM):
+def _why(done: subprocess.CompletedProcess[str], wanted: list[str], target: Path) -> Exception:
+    said = done.stderr or f"nothing, and ended with status {done.returncode}."
+    if done.returncode == -signal.SIGXFSZ or any(each in said for each in _NO_ROOM):
         return DiskFull(
             f"The disk of {target.parent.parent} has no room for an environment with {_shown(wanted)}. Free some, "
             "or move it with AUTOCELERY_HOME."

@@ -7,12 +7,13 @@ import platform
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from autocelery._env.pins import FAMILY
+from autocelery._env.pins import FAMILY, requirements_of
 from autocelery._model import Pin
 
 
@@ -70,14 +71,22 @@ def _requirements(family: Collection[str]) -> Iterator[tuple[str, str, Requireme
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        for text in installed.requires or ():
-            try:
-                required = Requirement(text)
-            except InvalidRequirement:
-                continue
-            if required.marker is None or required.marker.evaluate({"extra": "redis"}):
-                required.name = canonicalize_name(required.name)
-                yield name, installed.version, required
+        # The transport's requirements stand in an extra, and hold if the transport is there at all.
+        yield from ((name, installed.version, each) for each in requirements_of(installed, extra="redis"))
+
+
+def missing_in(overlay: Path) -> list[str]:
+    """Return, sorted, what packages in the folder ``overlay`` require and neither it nor this interpreter has."""
+    held = {canonicalize_name(each.name): each for each in metadata.distributions(path=[str(overlay)])}
+    here = installed_here()
+    return sorted(
+        {
+            f"{required.name}{required.specifier}"
+            for each in held.values()
+            for required in requirements_of(each)
+            if required.name not in held and required.name not in here
+        }
+    )
 
 
 def environment_id(pins: Collection[Pin]) -> str:

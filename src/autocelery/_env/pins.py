@@ -46,20 +46,21 @@ def _pins(distributions: frozenset[str], _state: object) -> tuple[Pin, ...]:
             continue
         if not _is_local(installed):
             found[name] = Pin(name, installed.version)
-        waiting += _required(installed, extra)
+        for required in requirements_of(installed, extra):
+            waiting += [(required.name, each) for each in ("", *required.extras)]
     return tuple(found[name] for name in sorted(found))
 
 
-def _required(installed: metadata.Distribution, extra: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and extra of each requirement that holds here, ``("name", "")`` without one."""
+def requirements_of(installed: metadata.Distribution, extra: str = "") -> Iterator[Requirement]:
+    """Yield what a distribution requires on this platform, with canonical names."""
     for text in installed.requires or ():
         try:
             required = Requirement(text)
         except InvalidRequirement:  # as old packages have them; pip warns of it where it is installed
             continue
         if required.marker is None or required.marker.evaluate({"extra": extra}):
-            name = canonicalize_name(required.name)
-            yield from ((name, each) for each in ("", *required.extras))
+            required.name = canonicalize_name(required.name)
+            yield required
 
 
 def _is_local(installed: metadata.Distribution) -> bool:

@@ -1,0 +1,150 @@
+"""Environments are complete or absent, built once, and every way in which a build fails is a typed error."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from autocelery._env import building
+from autocelery._env.building import Overlays
+from autocelery._model import Pin
+from autocelery.errors import DiskFull, EnvironmentNotBuilt
+from tests.wheels import make_wheel
+
+ANY = 2**30
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "index"
+    make_wheel(folder, "alpha", "1.0", {"alpha.py": "VALUE = 1\n"})
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    return folder
+
+
+@pytest.fixture
+def overlays(index: Path, tmp_path: Path) -> Overlays:
+    return Overlays(tmp_path / "environments", ANY)
+
+
+def left_in(folder: Path) -> list[str]:
+    return (
+        sorted(each.name for each in folder.rglob("*") if each.name != ".scratch") if folder.exists() else []
+    )
+
+
+def test_an_overlay_is_what_an_interpreter_can_import_from(overlays: Overlays) -> None:
+    place = overlays.get([Pin("alpha", "1.0")])
+    command = [sys.executable, "-c", "import alpha; print(alpha.VALUE)"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_many_who_ask_at_once_get_one_build(overlays: Overlays, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with ThreadPoolExecutor(20) as threads:
+        places = set(threads.map(overlays.get, [[Pin("alpha", "1.0")]] * 100))
+    assert len(places) == 1
+    assert caplog.text.count("Built environment") == 1
+
+
+def test_what_a_package_needs_on_this_platform_only_is_there_too(overlays: Overlays, index: Path) -> None:
+    make_wheel(
+        index, "beta", "1.0", {"beta.py": ""}, requires=["gamma>=2", "nowhere; sys_platform == 'never'"]
+    )
+    make_wheel(index, "gamma", "2.1", {"gamma.py": ""}, requires=["alpha"])
+    place = overlays.get([Pin("alpha", "1.0"), Pin("beta", "1.0")])
+    assert {each.name for each in place.glob("*.py")} == {"alpha.py", "beta.py", "gamma.py"}
+    assert not list(place.parent.glob(".scratch/*"))
+
+
+@pytest.mark.parametrize("pin", [Pin("alpha", "9.9"), Pin("nowhere", "1.0")])
+def test_what_no_index_has_is_named_and_leaves_nothing(overlays: Overlays, tmp_path: Path, pin: Pin) -> None:
+    with pytest.raises(EnvironmentNotBuilt, match=f"{pin.name}=={pin.version}"):
+        overlays.get([pin])
+    assert left_in(tmp_path / "environments") == []
+
+
+def test_nothing_of_a_wheel_is_ever_written_outside_of_its_folder(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
+    make_wheel(index, "evil", "1.0", {"evil.py": "", "../../../escaped.py": ""})
+    assert (overlays.get([Pin("evil", "1.0")]) / "evil.py").exists()
+    assert not list(tmp_path.rglob("escaped.py"))
+
+
+def test_a_pth_file_of_a_package_is_never_run(overlays: Overlays, index: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    line = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
+    make_wheel(index, "starter", "1.0", {"starter.py": "", "starter.pth": line})
+    place = overlays.get([Pin("starter", "1.0")])
+    subprocess.run(
+        [sys.executable, "-c", "import starter"], env={**os.environ, "PYTHONPATH": str(place)}, check=True
+    )
+    assert not mark.exists()
+
+
+def test_an_index_that_hangs_is_given_up(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        monkeypatch.delenv("UV_NO_INDEX")
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
+        monkeypatch.setenv("UV_HTTP_TIMEOUT", "1")
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        with pytest.raises(EnvironmentNotBuilt, match=r"slow==1\.0"):
+            overlays.get([Pin("slow", "1.0")])
+
+
+def test_a_full_disk_in_the_middle_of_a_build_leaves_nothing(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
+    make_wheel(index, "large", "1.0", {"large.py": f"VALUE = {os.urandom(200_000).hex()!r}\n"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (65_536, limits[1])
+    )  # as good as a full disk, and as real an error
+    try:
+        with pytest.raises(DiskFull, match="AUTOCELERY_HOME"):
+            overlays.get([Pin("large", "1.0")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert left_in(tmp_path / "environments") == []
+    assert (overlays.get([Pin("large", "1.0")]) / "large.py").exists()
+
+
+def test_without_uv_the_error_says_what_to_install(
+    overlays: Overlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "uv_here", lambda: None)
+    with pytest.raises(EnvironmentNotBuilt, match=r"autocelery\[env\]"):
+        overlays.get([Pin("alpha", "1.0")])
+
+
+def test_overlays_keep_to_their_size_and_those_in_use_stay(index: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        make_wheel(index, f"big{number}", "1.0", {f"big{number}.py": "#" * 100_000})
+    overlays = Overlays(tmp_path / "environments", 250_000)
+    places = [overlays.get([Pin(f"big{number}", "1.0")]) for number in range(4)]
+    for age, place in enumerate(reversed(places)):
+        os.utime(place, (1e9 - age, 1e9 - age))
+    overlays.tidy([places[0]])
+    assert [place.exists() for place in places] == [True, False, False, True]
+    assert overlays.get([Pin("big1", "1.0")]) == places[1]
+
+
+def test_what_a_build_left_that_was_killed_is_removed_at_the_next_start(index: Path, tmp_path: Path) -> None:
+    half = tmp_path / "environments" / ".scratch" / "half"
+    half.mkdir(parents=True)
+    Overlays(tmp_path / "environments", ANY)
+    assert not half.exists()

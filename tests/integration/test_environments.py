@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -167,6 +171,32 @@ def test_a_worker_may_be_forbidden_to_build(shop: Shop, caller: Caller) -> None:
     with pytest.raises(PackageMissing, match=r"greeting 1\.0"):
         shop.result(caller.send("greet", queue="strict"))
     assert shop.result(caller.send("add", 1, 2, queue="strict")) == 3
+    stop_worker(strict)
+
+
+def test_plan_says_what_each_worker_would_build(
+    shop: Shop, worker: Worker, index: Path, tmp_path: Path
+) -> None:
+    strict = shop.worker("forbidden", "-c", "1", "-Q", "forbidden", AUTOCELERY_ENV_POLICY="never")
+    site = installed(
+        [index / "greeting-2.0-py3-none-any.whl", index / "politeness-1.0-py3-none-any.whl"], tmp_path
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "autocelery", "-A", "shop", "plan", "--json", "--timeout", "3"],
+        cwd=shop.top,
+        env={**os.environ, **shop.environment, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = json.loads(done.stdout)
+    states = {each["hostname"]: each["state"] for each in told["environments"]}
+    assert states == {worker.hostname: "to be built", strict.hostname: "impossible"}
+    [built] = [each["packages"] for each in told["environments"] if each["state"] == "to be built"]
+    assert {each["name"]: each["version"] for each in built} == {"greeting": "2.0", "politeness": "1.0"}
+    [problem] = told["problems"]
+    assert problem["level"] == "warning"
+    assert f"{strict.hostname} lacks greeting==2.0" in problem["what"]
     stop_worker(strict)
 
 

@@ -15,6 +15,8 @@ from celery.worker.control import control_command, inspect_command
 from autocelery import _config
 from autocelery._blobs import open_store, store_url_for
 from autocelery._celery import serving
+from autocelery._env.building import uv_here
+from autocelery._env.comparing import Need, installed_here, needs_of_celery
 from autocelery._signing import keys
 from autocelery.errors import AgentUnavailable, AutoceleryError
 
@@ -39,6 +41,8 @@ def report(state: Any, **_: Any) -> dict[str, Any]:
         "pool": pool,
         "trusted_keys": trusted,
         "packages": _packages(),
+        "builds": builder(),
+        "needs": [[need.by, need.name, need.specifier] for need in _needs()],
         "node": platform.node(),
         "queues": _queues(state.consumer),
         "store": store,
@@ -80,7 +84,18 @@ def _store(app: Celery) -> tuple[str, str]:
     return store.url, ""
 
 
+def builder() -> str:
+    """Return what this worker builds environments with: ``uv``, ``no uv``, or ``never``."""
+    if not _config.builds_environments():
+        return "never"
+    return "uv" if uv_here() else "no uv"
+
+
+@cache
+def _needs() -> tuple[Need, ...]:
+    return needs_of_celery()
+
+
 @cache
 def _packages() -> dict[str, str]:
-    found = importlib.metadata.distributions()
-    return {each.metadata["Name"]: each.version for each in found if each.metadata["Name"]}
+    return installed_here()

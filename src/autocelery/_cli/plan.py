@@ -54,10 +54,18 @@ def _print(planned: Plan) -> None:
         printing.result("")
         headings = ("WORKER", "AUTOCELERY", "PYTHON", "CELERY", "POOL", "QUEUES")
         printing.table(headings, [_row(worker) for worker in planned.workers])
+    _print_environments(planned)
     for problem in planned.problems:
         printing.result(f"\n{problem.level.capitalize()}: {problem.what}\n  {problem.mend}")
     if not planned.problems:
         printing.result("\nNothing speaks against a live call.")
+
+
+def _print_environments(planned: Plan) -> None:
+    for each in planned.environments:
+        if each.state == "to be built":
+            names = ", ".join(f"{pin.name} {pin.version}" for pin in each.packages)
+            printing.result(f"\n{each.hostname} builds an environment at the first call: {names}")
 
 
 def _row(worker: WorkerReport) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ import hashlib
 import platform
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -48,31 +49,49 @@ def is_compatible(here: str | None, wanted: str) -> bool:
         return False
 
 
-def clashes(pins: Collection[Pin], family: Collection[str] = FAMILY) -> list[str]:
-    """Return, as sentences, which pins this worker's Celery cannot run with.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a package of the worker requires: ``by`` is its name and version, ``specifier`` as PEP 440 writes it."""
+
+    by: str
+    name: str
+    specifier: str
+
+
+def needs_of_celery(family: Collection[str] = FAMILY) -> tuple[Need, ...]:
+    """Return what this worker's Celery and its parts require.
 
     Args:
-        pins: what would be put before the worker's own packages.
         family: the packages whose requirements have to hold.
     """
-    pinned = {pin.name: pin.version for pin in pins}
-    return [
-        f"{name} {version} here needs {required.name}{required.specifier}, and the snapshot "
-        f"has {required.name} {pinned[required.name]}"
-        for name, version, required in _requirements(family)
-        if required.name in pinned
-        and not required.specifier.contains(pinned[required.name], prereleases=True)
-    ]
+    return tuple(_needs(family))
 
 
-def _requirements(family: Collection[str]) -> Iterator[tuple[str, str, Requirement]]:
+def _needs(family: Collection[str]) -> Iterator[Need]:
     for name in sorted(family):
         try:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
         # The transport's requirements stand in an extra, and hold if the transport is there at all.
-        yield from ((name, installed.version, each) for each in requirements_of(installed, extra="redis"))
+        for required in requirements_of(installed, extra="redis"):
+            yield Need(f"{name} {installed.version}", required.name, str(required.specifier))
+
+
+def clashes(pins: Collection[Pin], needs: Collection[Need]) -> list[str]:
+    """Return, as parts of a sentence, what of ``needs`` would not hold.
+
+    Args:
+        pins: what would be put before the worker's own packages.
+        needs: what the worker's Celery requires.
+    """
+    pinned = {pin.name: pin.version for pin in pins}
+    return [
+        f"{need.by} there needs {need.name}{need.specifier}, and the snapshot has {need.name} {pinned[need.name]}"
+        for need in needs
+        if need.name in pinned
+        and not SpecifierSet(need.specifier).contains(pinned[need.name], prereleases=True)
+    ]
 
 
 def missing_in(overlay: Path) -> list[str]:

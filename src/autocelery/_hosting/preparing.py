@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from autocelery._blobs import BlobStore, open_store
 from autocelery._config import Home
 from autocelery._env.building import Overlays
-from autocelery._env.comparing import clashes, installed_here, to_build
+from autocelery._env.comparing import clashes, installed_here, needs_of_celery, to_build
 from autocelery._hosting.claiming import Claim
 from autocelery._hosting.fetching import Fetcher
 from autocelery._hosting.layouts import Layouts
@@ -55,6 +55,7 @@ class Preparer:
         self._overlays = Overlays(base / "environments", terms.cache_max)
         self._overlay_of: dict[str, Path] = {}
         self._installed = installed_here()
+        self._needs = needs_of_celery()
 
     @contextlib.contextmanager
     def using(self, snapshot: str) -> Iterator[None]:
@@ -206,7 +207,7 @@ class Preparer:
         if not self._terms.builds_environments:
             return ()
         pins = to_build(needed, self._installed)
-        clashing = clashes(pins)
+        clashing = clashes(pins, self._needs)
         if clashing:
             raise EnvironmentMismatch(
                 f"{'. '.join(clashing)}. Install a version that both admit where you call from, or set "

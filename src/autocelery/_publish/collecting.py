@@ -12,7 +12,7 @@ from celery import Celery
 
 from autocelery import _config
 from autocelery._env.pins import pins_for
-from autocelery._model import Manifest, Package, Root
+from autocelery._model import Manifest, Package, Pin, Root
 from autocelery._publish import locating
 from autocelery._publish.packages import packages_for
 from autocelery._publish.roots import Roots, roots_of
@@ -38,6 +38,12 @@ class Collected:
     id: str
     trees: tuple[CollectedTree, ...]
     extras: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """What its lock holds; nothing without one."""
+        lock = self.manifest.lock
+        return locks.decode(self.extras[lock]) if lock else ()
 
     def read(self, name: str) -> bytes | None:
         """Return the raw bytes of a blob of this snapshot; ``None`` if its file has changed since."""

@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from autocelery._env.comparing import Need
 from autocelery._publish import naming
 from autocelery._publish.calling import broker_gone
 from autocelery.errors import NoWorkers, WorkerWithoutAutocelery
@@ -22,6 +23,9 @@ _REPORT = "autocelery"
 class WorkerReport:
     """One worker; ``autocelery`` is its version there, ``None`` where it has none.
 
+    ``packages`` are those that are installed, by their canonical names;
+    ``builds`` says with what it builds environments: ``uv``, ``no uv`` or
+    ``never``; ``needs`` is what its Celery requires.
     ``node`` is its machine's name, ``store`` the address of its blob store,
     or else ``store_problem`` why it has none.
     """
@@ -34,6 +38,8 @@ class WorkerReport:
     node: str = ""
     queues: tuple[str, ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
+    builds: str = "never"
+    needs: tuple[Need, ...] = ()
     trusted_keys: tuple[str, ...] = ()
     store: str = ""
     store_problem: str = ""
@@ -112,6 +118,8 @@ def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
         node=told.get("node", ""),
         queues=tuple(sorted(told.get("queues", ()))),
         packages=tuple(sorted(told["packages"].items())),
+        builds=told.get("builds", "never"),
+        needs=tuple(Need(*each) for each in told.get("needs", ())),
         trusted_keys=tuple(told["trusted_keys"]),
         store=told["store"],
         store_problem=told.get("store_problem", ""),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from autocelery import _config
 from autocelery._model import Package
-from autocelery._publish import import_errors, inspecting, naming, problems, stores
+from autocelery._publish import environments, import_errors, inspecting, naming, problems, stores
+from autocelery._publish.environments import PlannedEnvironment
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
 from autocelery._signing import keys, statement
@@ -41,6 +42,7 @@ class Plan:
     bytes_to_send: int
     withheld: tuple[str, ...]
     packages: tuple[Package, ...]
+    environments: tuple[PlannedEnvironment, ...]
     workers: tuple[WorkerReport, ...]
     problems: tuple[Problem, ...]
 
@@ -78,7 +80,12 @@ def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
         in_tree = problems.of_tree(collected, shipper.top)
     found, unheard = _answered(asked, naming.options_of(auto.app))
     of_workers = [
-        each for worker in found for each in problems.of_worker(worker, collected, key, store.address)
+        each
+        for worker in found
+        for each in (
+            *problems.of_worker(worker, key, store.address),
+            *(environments.problems_of(worker, collected) if worker.autocelery else ()),
+        )
     ]
     told = [*store.problems, *unheard, *of_workers, *in_tasks, *in_tree]
     return _described(collected, shipper.top, store, found, told)
@@ -99,6 +106,7 @@ def _described(
         bytes_to_send=sum(map(len, lacking)),
         withheld=tuple(path for tree in collected.trees for path in tree.withheld),
         packages=collected.manifest.packages,
+        environments=tuple(environments.environment_on(each, collected) for each in found if each.autocelery),
         workers=tuple(found),
         problems=tuple(sorted(told, key=lambda each: each.level)),  # "error" before "warning"
     )

@@ -28,14 +28,11 @@ class Problem:
     mend: str
 
 
-def of_worker(
-    worker: WorkerReport, collected: Collected, key: str, store: StoreAddress | None
-) -> Iterator[Problem]:
-    """Yield what would fail on one worker.
+def of_worker(worker: WorkerReport, key: str, store: StoreAddress | None) -> Iterator[Problem]:
+    """Yield what would fail on one worker, whatever packages the code needs.
 
     Args:
         worker: what it said of itself.
-        collected: the tree that would be shipped to it.
         key: the id of the key that would sign it.
         store: where it would be sent to; ``None`` where there is none.
     """
@@ -45,7 +42,6 @@ def of_worker(
         return
     yield from _of_trust(worker, key)
     yield from _of_python(worker)
-    yield from _of_packages(worker, collected)
     yield from _of_store(worker, store)
 
 
@@ -82,19 +78,6 @@ def _of_python(worker: WorkerReport) -> Iterator[Problem]:
     if worker.python != here:
         what = f"{worker.hostname} runs Python {worker.python}, and this is {here}."
         yield Problem("error", what, f"Call from a Python {worker.python}, or route to a worker with {here}.")
-
-
-def _of_packages(worker: WorkerReport, collected: Collected) -> Iterator[Problem]:
-    installed = {_canonical(name): version for name, version in worker.packages}
-    for package in collected.manifest.packages:
-        there = installed.get(_canonical(package.distribution))
-        wanted = f"{package.distribution}=={package.version}"
-        if there is None:
-            what = f"{worker.hostname} lacks {wanted}, which your code imports as {package.module}."
-            yield Problem("warning", what, f"Install {wanted} there, if a task needs it.")
-        elif there.split(".")[0] != package.version.split(".")[0]:
-            what = f"{worker.hostname} has {package.distribution} {there}, and this is {package.version}."
-            yield Problem("error", what, f"Install {wanted} there, or {there} here.")
 
 
 def _of_store(worker: WorkerReport, here: StoreAddress | None) -> Iterator[Problem]:
@@ -139,7 +122,3 @@ def _of_syntax(path: Path, top: Path) -> Problem | None:
     except (OSError, RecursionError, MemoryError):  # gone since, or only too deep for us
         return None
     return None
-
-
-def _canonical(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

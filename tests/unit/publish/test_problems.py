@@ -36,7 +36,7 @@ def told(tmp_path: Path, here: str = HERE, **worker: Any) -> list[tuple[str, str
     well: dict[str, Any] = {"store": HERE, "node": platform.node(), "trusted_keys": (KEY,)}
     python = ".".join(platform.python_version_tuple()[:2])
     report = WorkerReport("w@there", **{"autocelery": "1", "python": python, **well, **worker})
-    found = problems.of_worker(report, collected(tmp_path), KEY, stores.address(here))
+    found = problems.of_worker(report, KEY, stores.address(here))
     return [(each.level, f"{each.what} {each.mend}") for each in found]
 
 

@@ -25,6 +25,7 @@ ROWS = (
     "overhead",
     "import_time",
     "thousand_edits",
+    "environments",
 )
 #: Load above which what is measured is the machine's other work too.
 BUSY = 0.5
@@ -89,7 +90,8 @@ def _unready(rows: tuple[str, ...]) -> str | None:
             connection.ping()
     except redis.RedisError as error:
         return f"No Redis at {REDIS_URL.rpartition('@')[2]} ({error}). Start one, or set REDIS_URL."
-    wanted = ["own", "ray", "dask"] if "against_peers" in rows else ["own"]
+    needed = {"against_peers": ("ray", "dask"), "environments": ("ray",)}
+    wanted = list(dict.fromkeys(["own", *(peer for row in rows for peer in needed.get(row, ()))]))
     if venvs.main(wanted) != 0:
         return "The environment that autocelery is measured in could not be built; see above."
     return None

@@ -60,7 +60,7 @@ if os.environ.get("BENCH_AUTOCELERY", "1") == "1":
 
 _TASKS = '''"""The tasks that are called."""
 
-from proj import scoring
+from proj import extras, scoring
 from proj.celery import app
 
 
@@ -71,8 +71,26 @@ def answer():
 
 
 @app.task
+def versions():
+    """Return the versions of packages that only the caller has."""
+    return extras.versions()
+
+
+@app.task
 def nothing():
     """Cost the call and nothing else."""
+'''
+
+_EXTRAS = '''"""What needs packages that are installed where calls are sent from, and on no worker."""
+
+
+def versions():
+    """Return the version of each, by its name."""
+    from importlib import metadata
+
+    import humanize, idna, markdown, tabulate, toolz
+
+    return {each.__name__: metadata.version(each.__name__) for each in (humanize, idna, markdown, tabulate, toolz)}
 '''
 
 _SCORING = '''"""The module that is edited; it needs no Celery, so that Ray and Dask can run it too."""
@@ -126,6 +144,7 @@ def generate(top: Path, *, third_party: tuple[str, ...] = ()) -> Project:
         "proj/__init__.py": "",
         "proj/celery.py": _CELERY,
         "proj/tasks.py": _TASKS,
+        "proj/extras.py": _EXTRAS,
         "proj/scoring.py": _SCORING.format(imports="\n".join(imports), version=_FIRST_VERSION),
     }
     files |= {f"proj/{name.split('/')[0]}/__init__.py": "" for name in names}

@@ -34,7 +34,7 @@ def load(order: Order) -> Celery:
     Raises:
         Exception: whatever the shipped code raises while it is imported.
     """
-    importing.enter(Path(order.folder), order.paths, order.cwd, Path(order.compiled))
+    importing.enter(Path(order.folder), order.paths, order.cwd, Path(order.compiled), order.overlay)
     importing.guard_packages(order.packages)
     app = _found(order) if order.module else Celery(order.main, set_as_current=True)
     messages.install(app)

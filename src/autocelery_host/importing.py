@@ -29,7 +29,7 @@ from autocelery.errors import PackageMismatch, PackageMissing
 _NEVER_FORGOTTEN = frozenset({"autocelery", "autocelery_host", "celery", "kombu", "billiard", "vine", "amqp"})
 
 
-def enter(folder: Path, paths: Sequence[str], cwd: str, compiled: Path) -> None:
+def enter(folder: Path, paths: Sequence[str], cwd: str, compiled: Path, overlay: str | None = None) -> None:
     """Make this process the interpreter of the snapshot that is laid out in ``folder``.
 
     Args:
@@ -37,8 +37,13 @@ def enter(folder: Path, paths: Sequence[str], cwd: str, compiled: Path) -> None:
         paths: its ``sys.path`` entries, relative to ``folder``.
         cwd: its working directory, relative to ``folder``.
         compiled: where compiled code is kept, by the digest of its source.
+        overlay: a folder of packages that goes before the worker's own.
     """
     os.chdir(folder / cwd)
+    if overlay is not None and overlay not in sys.path:
+        sys.path.insert(0, overlay)
+        inherited = os.environ.get("PYTHONPATH")  # what a task starts has the overlay too
+        os.environ["PYTHONPATH"] = f"{overlay}{os.pathsep}{inherited}" if inherited else overlay
     third_party = [each for each in sys.path if _is_third_party(each)]
     sys.path[:] = [*(str(folder / each) for each in paths), *third_party, *_own_folder(third_party)]
     sys.meta_path[:] = [each for each in sys.meta_path if not _is_editable_finder(each)]

@@ -6,8 +6,8 @@ with every host it forked, when that socket closes.
 
 The agent sends pickled dicts: ``{"preload": [names]}`` once, then ``{"fork":
 Order}`` with the host's end of a socket pair beside it, or ``{"retire":
-True}``. It answers with JSON: ``{"ready": [names], "unsafe": [names]}``, ``{"pid": n}``,
-``{"exit": pid, "status": n}``.
+True}``. It answers with JSON: ``{"ready": [names], "unsafe": [names],
+"looked_for": {…}}``, ``{"pid": n}``, ``{"exit": pid, "status": n}``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import warnings
 
 from autocelery_host import frames, host, importing
 from autocelery_host.limits import die_with_parent, outlive_parent
+from autocelery_host.noticing import Noticing
 
 #: Loaded in every zygote: what each host needs before it sees project code.
 ALWAYS = (
@@ -98,9 +99,12 @@ class Zygote:
             return False
         order = pickle.loads(payload)
         if "preload" in order:
+            noticing = Noticing()
+            sys.meta_path.append(noticing)
             loaded, unsafe = preload([*ALWAYS, *order["preload"]])
+            sys.meta_path.remove(noticing)
             outlive_parent()  # from here on the socket's end tells, and no host's group is left behind
-            self._tell({"ready": loaded, "unsafe": unsafe})
+            self._tell({"ready": loaded, "unsafe": unsafe, "looked_for": noticing.told()})
         elif "fork" in order:
             self._fork(order["fork"], fds[0])
         self._retired = self._retired or "retire" in order

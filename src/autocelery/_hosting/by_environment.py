@@ -1,13 +1,18 @@
-"""The zygotes of a worker: of its own packages, and of each overlay that is in use."""
+"""The zygotes of a worker: of its own packages, and of overlays that need one of their own."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
-from autocelery._hosting.zygotes import Zygotes
+from packaging.utils import canonicalize_name
+
+from autocelery._hosting.zygotes import HostProcess, Zygotes
+from autocelery_host.order import Order
 
 #: How many overlays have a zygote at once; one that is not among them is started again when it is asked for.
 KEPT = 4
@@ -16,6 +21,10 @@ KEPT = 4
 class ZygotesByEnvironment:
     """Owns the zygotes of the worker's own packages, from the start, and those of overlays, from their first use.
 
+    A host that needs an overlay is forked from the worker's own zygote where
+    nothing that this has imported would have come out otherwise with it: most
+    overlays only add packages. Any other overlay has a zygote of its own.
+
     Args:
         folder: where each remembers what its next one preloads.
         preload: what the worker itself has loaded.
@@ -23,28 +32,59 @@ class ZygotesByEnvironment:
 
     def __init__(self, folder: Path, preload: Collection[str]) -> None:
         self._folder = folder
-        self._preload = preload
         self._lock = threading.Lock()
         self._overlays: OrderedDict[str, Zygotes] = OrderedDict()
         self.own = Zygotes(folder / "preload.json", preload)
 
-    def of(self, overlay: str | None) -> Zygotes:
-        """Return the zygotes of ``overlay``, the path of one, or of the worker's own packages."""
-        if overlay is None:
-            return self.own
-        with self._lock:
-            found = self._overlays.get(overlay)
-            if found is None:
-                memory = self._folder / f"preload-{Path(overlay).name[:12]}.json"
-                found = self._overlays[overlay] = Zygotes(memory, self._preload, overlay)
-            self._overlays.move_to_end(overlay)
-            surplus = [self._overlays.popitem(last=False)[1] for _ in range(len(self._overlays) - KEPT)]
-        for each in surplus:
-            each.retire()
-        return found
+    def fork(self, order: Order, sock: socket.socket) -> tuple[HostProcess, Zygotes]:
+        """Fork a host for ``order`` that talks over ``sock``; return it, and whose zygote it came from.
+
+        Raises:
+            AgentUnavailable: the zygote died meanwhile, or does not start.
+        """
+        if order.overlay is None:
+            return self.own.fork(order, sock), self.own
+        serving = self.own.ready()
+        if is_indifferent(serving.looked_for, Path(order.overlay)):
+            return serving.fork(order, sock), self.own
+        zygotes = self._of(order.overlay)
+        return zygotes.fork(order, sock), zygotes
 
     def kill(self) -> None:
         """End every zygote, with its hosts."""
         with self._lock:
             for each in (self.own, *self._overlays.values()):
                 each.kill()
+
+    def _of(self, overlay: str) -> Zygotes:
+        with self._lock:
+            found = self._overlays.get(overlay)
+            if found is None:
+                memory = self._folder / f"preload-{Path(overlay).name[:12]}.json"
+                found = self._overlays[overlay] = Zygotes(memory, self.own.wanted, overlay)
+            self._overlays.move_to_end(overlay)
+            surplus = [self._overlays.popitem(last=False)[1] for _ in range(len(self._overlays) - KEPT)]
+        for each in surplus:
+            each.retire()
+        return found
+
+
+def is_indifferent(looked_for: Mapping[str, Any], overlay: Path) -> bool:
+    """Tell whether imports would have come out the same with ``overlay`` before the worker's packages.
+
+    Args:
+        looked_for: the modules and distributions that were loaded or looked for, as a zygote tells.
+        overlay: a folder of packages.
+    """
+    modules, distributions, has_entry_points = set(), set(), False
+    for each in overlay.iterdir():
+        if each.suffix == ".dist-info":
+            distributions.add(canonicalize_name(each.name.partition("-")[0]))
+            has_entry_points = has_entry_points or (each / "entry_points.txt").exists()
+        else:
+            modules.add(each.name.partition(".")[0])
+    return (
+        modules.isdisjoint(looked_for["modules"])
+        and distributions.isdisjoint(looked_for["distributions"])
+        and not (has_entry_points and looked_for["scanned"])
+    )

@@ -142,12 +142,11 @@ class Lender:
     def _started(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
         """Return a host that has imported its app, and the socket it is reached by."""
         killed: Exception = _Killed()
-        zygotes = self._zygotes.of(order.overlay)
         for _ in range(ATTEMPTS):
             ours, theirs = socket.socketpair()
             try:
                 with theirs:
-                    host = zygotes.fork(order, theirs)
+                    host, zygotes = self._zygotes.fork(order, theirs)
                 zygotes.learn(_await_ready(holder, ours, host, order.snapshot))
             except (_Killed, AgentUnavailable) as exc:
                 ours.close()

@@ -78,6 +78,8 @@ class ZygoteProcess:
         self.hosts: dict[int, HostProcess] = {}
         self.loaded: frozenset[str] = frozenset()
         self.unsafe: frozenset[str] = frozenset()
+        #: What its imports looked for; see `autocelery_host.noticing`.
+        self.looked_for: dict[str, Any] = {}
         self.alive = True
         self._lock = threading.Lock()
         self._answers: SimpleQueue[HostProcess | None] = SimpleQueue()
@@ -145,6 +147,7 @@ class ZygoteProcess:
             if "ready" in message:
                 self.loaded = frozenset(message["ready"])
                 self.unsafe = frozenset(message["unsafe"])
+                self.looked_for = message["looked_for"]
                 self._ready.set()
             elif "pid" in message:
                 host = self.hosts[message["pid"]] = HostProcess(message["pid"])
@@ -218,6 +221,12 @@ class Zygotes:
             AgentUnavailable: the zygote died meanwhile, or does not start.
         """
         return self.ready().fork(order, sock)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The modules that the next zygote preloads."""
+        with self._lock:
+            return tuple(self._wanted)
 
     def learn(self, modules: list[str]) -> None:
         """Remember what a host had to import itself; a better zygote is made beside the one that serves."""

@@ -116,6 +116,23 @@ def test_two_versions_of_a_package_run_side_by_side(
     assert [shop.result(each) for each in calls] == ["hello.", "hello!"] * 5
 
 
+def test_a_package_that_the_worker_itself_has_loaded_is_replaced_in_hosts_only(
+    shop: Shop, worker: Worker, index: Path, tmp_path: Path
+) -> None:
+    theirs = [index / f"{each}-py3-none-any.whl" for each in ("greeting-1.0", "politeness-1.0")]
+    shop.write("tasks.py", f"import greeting\n{_TASKS}")
+    try:
+        site = installed(theirs, tmp_path / "worker")
+        loaded = shop.worker("loaded", "-c", "1", "-Q", "loaded", PYTHONPATH=str(site))
+        caller = caller_with(shop, index, tmp_path / "caller", "greeting-2.0", "politeness-1.0")
+        assert shop.result(caller.send("greet", queue="loaded")) == "hello!"
+        assert shop.result(caller.do("tasks.greet.apply_async(queue='loaded').id")) == "hello."
+        assert shop.result(caller.send("where", queue="loaded"))[1] == "2.0"
+        stop_worker(loaded)
+    finally:
+        shop.write("tasks.py", _TASKS)
+
+
 def test_all_who_ask_at_once_for_an_environment_wait_for_one_build(
     shop: Shop, index: Path, tmp_path: Path
 ) -> None:

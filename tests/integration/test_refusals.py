@@ -266,6 +266,7 @@ def test_a_snapshot_that_is_nowhere_fails_in_time(forge: Forge, worker: Worker) 
 def test_calls_that_wait_for_the_same_lost_snapshot_all_fail_in_time(forge: Forge, shop: Shop) -> None:
     crowd = shop.worker("crowd", "-P", "threads", "-c", "6", "-Q", "crowd")
     lost = Forged(secrets.token_hex(32), forge.key.id, "", {})
+    assert forge.call(forge.make(forge.code()), queue="crowd") == "well"  # its agent runs
     began = time.monotonic()
     calls = [forge.sent(lost, queue="crowd") for _ in range(6)]
     for call in calls:

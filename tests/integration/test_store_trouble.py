@@ -166,6 +166,20 @@ def test_a_caller_that_has_edited_its_code_since_sends_again_what_it_was(
     assert [shop.result(each) for each in ids] == [222, 223, 224]
 
 
+def test_an_edit_runs_when_nobody_has_any_more_what_was_before_it(
+    shop: Shop, caller: Caller, worker: Worker, store: Store
+) -> None:
+    for number in range(240, 248):  # so many that a layout becomes the next one
+        edited(shop, number)
+        assert shop.result(caller.send("add", 1, 1)) == number + 2
+    [blobs] = shop.home.glob(f"cache/worker/{worker.hostname}/blobs")
+    shutil.rmtree(blobs)
+    store.client.flushall()
+    other = shop.caller()
+    edited(shop, 248)
+    assert shop.result(other.send("add", 1, 1)) == 250
+
+
 def test_several_snapshots_are_sent_again_at_once(
     shop: Shop, caller: Caller, worker: Worker, store: Store
 ) -> None:

@@ -180,7 +180,7 @@ class Layouts:
         donor = self._oldest_idle(users)
         if donor is None or (self._folder / snapshot).exists():
             return None
-        edit = edit_between(donor.manifest, described, fetcher.nodes)
+        edit = edit_between(donor.manifest, described, self._kept_nodes, fetcher.nodes)
         if edit is None:
             return None
         blobs = fetcher.files({digest: size for _, digest, size in edit.files})
@@ -199,6 +199,13 @@ class Layouts:
         digests |= frozenset(map(sys.intern, (snapshot, *blobs, *extras.digests)))
         times = times_after(edit, folder, donor.times)
         return LaidOut(described, folder, extras.values, extras.pins, digests, times)
+
+    def _kept_nodes(self, digests: Collection[str]) -> dict[str, bytes] | None:
+        """Return nodes of a snapshot that was laid out before; its caller may be gone, so that nobody is asked."""
+        paths = {digest: path for digest in digests if (path := self.cache.get(digest))}
+        if len(paths) < len(digests):
+            return None
+        return {digest: path.read_bytes() for digest, path in paths.items()}
 
     def _oldest_idle(self, users: Callable[[], Collection[str]]) -> LaidOut | None:
         """Return the layout that was used least recently of those which are as they were laid out."""

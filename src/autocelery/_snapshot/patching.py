@@ -30,9 +30,14 @@ class Edit:
 
 
 def edit_between(
-    before: Manifest, after: Manifest, nodes: Callable[[Collection[str]], Mapping[str, bytes]]
+    before: Manifest,
+    after: Manifest,
+    kept: Callable[[Collection[str]], Mapping[str, bytes] | None],
+    nodes: Callable[[Collection[str]], Mapping[str, bytes]],
 ) -> Edit | None:
     """Return how ``after`` differs from ``before``, or ``None`` if in more than the contents of plain files.
+
+    ``None`` too where nobody knows any more what ``before`` was.
 
     Names, kinds, links and import paths are the same then, so that what made
     the one layout safe makes the other safe as well.
@@ -40,7 +45,8 @@ def edit_between(
     Args:
         before: of a snapshot that is laid out.
         after: of the one that is wanted.
-        nodes: gives tree nodes by their digests, a level at a time.
+        kept: gives tree nodes of ``before`` by their digests, a level at a time; ``None`` if one is gone.
+        nodes: gives those of ``after``.
 
     Raises:
         SnapshotInvalid: a node is malformed or contradicts its digest.
@@ -59,7 +65,10 @@ def edit_between(
         pairs = [pair for pair in pairs if pair[1] != pair[2]]
         if not pairs:
             return Edit(tuple(files), frozenset(new - old), frozenset(old - new), frozenset(replaced))
-        raw = nodes({digest for _, *both in pairs for digest in both})
+        were = kept({was for _, was, _ in pairs})
+        if were is None:
+            return None
+        raw = {**were, **nodes({now for _, _, now in pairs})}
         deeper: list[tuple[str, str, str]] = []
         for path, was, now in pairs:
             old.add(was)

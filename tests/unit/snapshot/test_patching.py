@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,10 @@ class Place:
         )
 
     def edit(self, before: Manifest, after: Manifest):
-        return edit_between(before, after, lambda names: {name: self.nodes[name] for name in names})
+        return edit_between(before, after, self.given, self.given)
+
+    def given(self, names: Collection[str]) -> dict[str, bytes]:
+        return {name: self.nodes[name] for name in names}
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -164,3 +167,16 @@ def test_a_patch_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> No
     missing = tmp_path / "missing"
     assert patch(scratch, edit, lambda digest: missing, place.folder / "0") is None
     assert not scratch.exists()
+
+
+def test_what_a_layout_was_is_asked_of_nobody(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    before, after = place.manifest({"a.py": b"1"}), place.manifest({"a.py": b"2"})
+    asked: list[str] = []
+
+    def nodes(names: Collection[str]) -> dict[str, bytes]:
+        asked.extend(names)
+        return place.given(names)
+
+    assert edit_between(before, after, lambda names: None, nodes) is None
+    assert asked == []

@@ -63,7 +63,9 @@ def guard_packages(packages: Sequence[tuple[str, str, str, str | None]]) -> None
     Args:
         packages: ``(module, distribution, version where the snapshot was made, version here)``.
     """
-    differing = {each[0]: each for each in packages if each[3] and _major(each[3]) != _major(each[2])}
+    fitting = {each[0] for each in packages if each[3] and _major(each[3]) == _major(each[2])}
+    # Of a namespace package, the part that fits may be the one that is imported.
+    differing = {each[0]: each for each in packages if each[3] and each[0] not in fitting}
     for module in differing:
         _forget(module)
     sys.meta_path.insert(0, _MismatchFinder(differing))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from autocelery._env.pins import FAMILY, requirements_of
+from autocelery._env.pins import FAMILY, canonical_version, requirements_of
 from autocelery._model import Pin
 
 
@@ -23,7 +23,8 @@ def installed_here() -> dict[str, str]:
     found: dict[str, str] = {}
     for each in metadata.distributions():
         if each.metadata["Name"]:
-            found.setdefault(canonicalize_name(each.metadata["Name"]), each.version)
+            version = canonical_version(each.version) or str(each.version)
+            found.setdefault(canonicalize_name(each.metadata["Name"]), version)
     return found
 
 
@@ -45,7 +46,7 @@ def is_compatible(here: str | None, wanted: str) -> bool:
         return here is not None
     try:
         return Version(here).major == Version(wanted).major
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion is one
         return False
 
 
@@ -59,7 +60,7 @@ class Need:
 
 
 def needs_of_celery(family: Collection[str] = FAMILY) -> tuple[Need, ...]:
-    """Return what this worker's Celery and its parts require.
+    """Return what this worker's Celery and its parts require, and what that requires in turn.
 
     Args:
         family: the packages whose requirements have to hold.
@@ -68,14 +69,21 @@ def needs_of_celery(family: Collection[str] = FAMILY) -> tuple[Need, ...]:
 
 
 def _needs(family: Collection[str]) -> Iterator[Need]:
-    for name in sorted(family):
+    seen: set[str] = set()
+    waiting = sorted(family)
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
         try:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
         # The transport's requirements stand in an extra, and hold if the transport is there at all.
-        for required in requirements_of(installed, extra="redis"):
+        for required in requirements_of(installed, extra="redis" if name in family else ""):
             yield Need(f"{name} {installed.version}", required.name, str(required.specifier))
+            waiting.append(required.name)
 
 
 def clashes(pins: Collection[Pin], needs: Collection[Need]) -> list[str]:
@@ -89,13 +97,15 @@ def clashes(pins: Collection[Pin], needs: Collection[Need]) -> list[str]:
     return [
         f"{need.by} there needs {need.name}{need.specifier}, and the snapshot has {need.name} {pinned[need.name]}"
         for need in needs
-        if need.name in pinned
-        and not SpecifierSet(need.specifier).contains(pinned[need.name], prereleases=True)
+        if need.name in pinned and not _satisfies(pinned[need.name], SpecifierSet(need.specifier))
     ]
 
 
 def missing_in(overlay: Path) -> list[str]:
-    """Return, sorted, what packages in the folder ``overlay`` require and neither it nor this interpreter has."""
+    """Return, sorted, what packages in the folder ``overlay`` require and neither it nor this interpreter has.
+
+    Of what the overlay has, the versions that were tried together hold, whatever they say of each other.
+    """
     held = {canonicalize_name(each.name): each for each in metadata.distributions(path=[str(overlay)])}
     here = installed_here()
     return sorted(
@@ -103,9 +113,15 @@ def missing_in(overlay: Path) -> list[str]:
             f"{required.name}{required.specifier}"
             for each in held.values()
             for required in requirements_of(each)
-            if required.name not in held and required.name not in here
+            if required.name not in held and not _satisfies(here.get(required.name), required.specifier)
         }
     )
+
+
+def _satisfies(version: str | None, specifier: SpecifierSet) -> bool:
+    if version is None:
+        return False
+    return canonical_version(version) is None or specifier.contains(version, prereleases=True)
 
 
 def environment_id(pins: Collection[Pin]) -> str:

@@ -11,6 +11,7 @@ from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from autocelery._model import Pin
 
@@ -23,6 +24,7 @@ def pins_for(distributions: Collection[str]) -> tuple[Pin, ...]:
 
     What is installed from a folder travels as code, not as a version. What
     is required and not installed is left out: it does not work here either.
+    So is what has no version that an index can be asked for (PEP 440).
 
     Args:
         distributions: names, as ``importlib.metadata`` has them.
@@ -44,8 +46,9 @@ def _pins(distributions: frozenset[str], _state: object) -> tuple[Pin, ...]:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        if not _is_local(installed):
-            found[name] = Pin(name, installed.version)
+        version = canonical_version(installed.version)
+        if version and not _is_local(installed):
+            found[name] = Pin(name, version)
         for required in requirements_of(installed, extra):
             waiting += [(required.name, each) for each in ("", *required.extras)]
     return tuple(found[name] for name in sorted(found))
@@ -61,6 +64,18 @@ def requirements_of(installed: metadata.Distribution, extra: str = "") -> Iterat
         if required.marker is None or required.marker.evaluate({"extra": extra}):
             required.name = canonicalize_name(required.name)
             yield required
+
+
+def canonical_version(version: str | None) -> str | None:
+    """Return ``version`` in the one spelling of PEP 440; ``None`` where it has none, or there is no version.
+
+    >>> canonical_version("v1.0-beta")
+    '1.0b0'
+    """
+    try:
+        return str(Version(version or ""))
+    except ValueError:  # InvalidVersion is one
+        return None
 
 
 def _is_local(installed: metadata.Distribution) -> bool:

@@ -22,13 +22,17 @@ def packages_for(imports: Collection[str], provided: Collection[str]) -> tuple[P
 def _packages(wanted: tuple[str, ...], state: object) -> tuple[Package, ...]:
     distributions = _distributions(state)
     return tuple(
-        Package(module, distributions[module], importlib.metadata.version(distributions[module]))
+        Package(module, name, str(importlib.metadata.version(name)))
         for module in wanted
-        if module in distributions
+        for name in distributions.get(module, ())
     )
 
 
 @lru_cache(maxsize=4)
-def _distributions(_state: object) -> Mapping[str, str]:
-    """Return the distribution behind each importable top-level name; it depends on what is installed."""
-    return {module: names[0] for module, names in importlib.metadata.packages_distributions().items()}
+def _distributions(_state: object) -> Mapping[str, tuple[str, ...]]:
+    """Return the distributions behind each importable top-level name: of a namespace package there are several.
+
+    It depends on what is installed. What lost its metadata, as an interrupted installation does, has no name.
+    """
+    found = importlib.metadata.packages_distributions().items()
+    return {module: tuple(sorted({name for name in names if name})) for module, names in found}

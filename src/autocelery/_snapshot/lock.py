@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from packaging.version import Version
+
 from autocelery._model import Pin
 from autocelery._snapshot.canonical import canonical_json, parse_canonical
 from autocelery.errors import SnapshotInvalid
@@ -13,7 +15,6 @@ VERSION = 1
 
 #: What the builder of an environment is handed: canonical names (PEP 503) and versions (PEP 440), nothing else.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+]*")
 
 
 def encode(pins: Iterable[Pin]) -> bytes:
@@ -43,6 +44,13 @@ def _pin(value: object) -> Pin:
     if not isinstance(value, list) or len(value) != 2 or any(not isinstance(part, str) for part in value):
         raise SnapshotInvalid("The lock has a pin that is not [name, version].")
     name, version = value
-    if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
+    if not _NAME.fullmatch(name) or not _is_version(version):
         raise SnapshotInvalid(f"The lock pins {name!r} at {version!r}, which are no name and version.")
     return Pin(name, version)
+
+
+def _is_version(text: str) -> bool:
+    try:
+        return str(Version(text)) == text
+    except ValueError:  # InvalidVersion is one, and so is a number that is too long for an int
+        return False

@@ -41,10 +41,17 @@ def test_the_same_major_version_fits(here: str | None, wanted: str, fits: bool) 
 
 def test_what_the_workers_celery_cannot_run_with_is_told() -> None:
     needs = needs_of_celery(["celery"])
-    [told] = clashes([Pin("click", "0.1"), Pin("numpy", "0.0.1")], needs)
+    told, *_ = clashes([Pin("click", "0.1"), Pin("numpy", "0.0.1")], needs)
     assert "celery" in told
     assert "click 0.1" in told
     assert clashes([Pin("numpy", "0.0.1")], needs) == []
+
+
+def test_what_celery_needs_by_way_of_another_package_counts_too() -> None:
+    needs = needs_of_celery(["celery"])
+    assert "prompt-toolkit" in {need.name for need in needs}
+    [told] = clashes([Pin("prompt-toolkit", "1.0")], needs)
+    assert "click-repl" in told
 
 
 @given(st.permutations(PINS))

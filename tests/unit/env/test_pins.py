@@ -1,0 +1,85 @@
+"""The packages that code needs: named as an index knows them, and as they are installed now."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from autocelery._env.pins import pins_for
+from autocelery._model import Package, Pin
+from autocelery._publish.packages import packages_for
+from autocelery._snapshot import lock
+from autocelery.errors import SnapshotInvalid
+from tests.wheels import installed, make_wheel
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    return folder
+
+
+def install(site: Path, name: str, version: str, *files: str) -> Path:
+    """Install a wheel and return the folder with its metadata."""
+    wheel = make_wheel(site.parent / "wheels", name, "1.0", dict.fromkeys(files, ""))
+    installed([wheel], site)
+    told = site / f"{name}-1.0.dist-info"
+    metadata = told / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", f"Version: {version}"))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("told", "pinned"),
+    [("1.0", "1.0"), ("v1.0", "1.0"), ("1.0-1", "1.0.post1"), ("1.0.0-beta", "1.0.0b0"), ("1.0+cu-1", "1.0+cu.1")],
+)  # fmt: skip
+def test_a_version_is_pinned_as_every_index_spells_it(site: Path, told: str, pinned: str) -> None:
+    install(site, "oddly", told, "oddly.py")
+    pins = pins_for(["oddly"])
+    assert pins == (Pin("oddly", pinned),)
+    assert lock.decode(lock.encode(pins)) == pins
+
+
+@pytest.mark.parametrize("version", ["2004d", "not a version", "9" * 5000])
+def test_what_no_index_can_be_asked_for_is_not_pinned(site: Path, version: str) -> None:
+    install(site, "oddly", version, "oddly.py")
+    assert pins_for(["oddly"]) == ()
+    assert packages_for(["oddly"], []) == (Package("oddly", "oddly", version),)
+
+
+def test_every_part_of_a_namespace_package_is_named(site: Path) -> None:
+    install(site, "spaced_one", "1.0", "spaced/one.py")
+    install(site, "spaced_two", "2.0", "spaced/two.py")
+    assert packages_for(["spaced"], []) == (
+        Package("spaced", "spaced_one", "1.0"),
+        Package("spaced", "spaced_two", "2.0"),
+    )
+
+
+def test_an_installation_that_was_interrupted_is_not_named(site: Path) -> None:
+    (install(site, "torn", "1.0", "torn.py") / "METADATA").unlink()
+    assert packages_for(["torn"], []) == ()
+
+
+def test_a_package_that_is_updated_in_place_is_pinned_anew(site: Path) -> None:
+    told = install(site, "moving", "1.0", "moving.py")
+    assert pins_for(["moving"]) == (Pin("moving", "1.0"),)
+    (told / "METADATA").write_text((told / "METADATA").read_text().replace("Version: 1.0", "Version: 2.0"))
+    told.rename(site / "moving-2.0.dist-info")
+    assert pins_for(["moving"]) == (Pin("moving", "2.0"),)
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [["--index-url", "1.0"], ["a", "1.0\n--index-url=x"], ["a\n-e .", "1.0"], ["a", "1.0; extra"], ["a", " 1.0"],
+     ["a", "*"], ["a", "1.*"], ["a", ""], ["a-", "1"], ["A", "1"], ["a", "1.0/../.."], ["a", "1@file:///x"],
+     ["a", "9" * 5000], ["a", "\u0661"], ["\u0430", "1"], ["a", None], ["a"], "a"],
+)  # fmt: skip
+def test_a_forged_pin_is_refused(pin: object) -> None:
+    raw = lock.canonical_json({"v": lock.VERSION, "pins": [pin]})
+    with pytest.raises(SnapshotInvalid):
+        lock.decode(raw)

@@ -15,8 +15,8 @@ from celery.worker.control import control_command, inspect_command
 from autocelery import _config
 from autocelery._blobs import open_store, store_url_for
 from autocelery._celery import serving
-from autocelery._env.building import uv_here
 from autocelery._env.comparing import Need, installed_here, needs_of_celery
+from autocelery._env.installing import uv_here
 from autocelery._signing import keys
 from autocelery.errors import AgentUnavailable, AutoceleryError
 

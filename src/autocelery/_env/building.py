@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import secrets
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from autocelery._env.comparing import environment_id, missing_in
+from autocelery._env.comparing import environment_id
+from autocelery._env.installing import install
 from autocelery._model import Pin
-from autocelery.errors import DiskFull, EnvironmentNotBuilt
+from autocelery.errors import AutoceleryError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a build may take; an index that hangs is given up earlier (UV_HTTP_TIMEOUT).
-BUILD_SECONDS = 600.0
 _SCRATCH = ".scratch"
-_NO_ROOM = ("No space left on device", "Disk quota exceeded", os.strerror(errno.EFBIG))
 
 
 class Overlays:
@@ -42,35 +36,47 @@ class Overlays:
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._builds: dict[str, threading.Lock] = {}
+        self._failed: dict[str, tuple[float, AutoceleryError]] = {}
         shutil.rmtree(folder / _SCRATCH, ignore_errors=True)  # what a build left that was killed
+
+    def place(self, pins: Collection[Pin]) -> Path:
+        """Return where the overlay with ``pins`` is, once it is there."""
+        return self._folder / environment_id(pins)
 
     def get(self, pins: Collection[Pin]) -> Path:
         """Return the overlay with ``pins``, built if there is none yet; all who ask at once wait for one build.
+
+        It stays for as long as `tidy` is told that it is used, which has to begin before this is called.
 
         Raises:
             EnvironmentNotBuilt: uv is not here, or could not install them.
             DiskFull: there is no room.
         """
-        name = environment_id(pins)
-        place = self._folder / name
+        asked = time.monotonic()
+        place = self.place(pins)
         with self._lock:
-            turn = self._builds.setdefault(name, threading.Lock())
+            turn = self._builds.setdefault(place.name, threading.Lock())
         with turn:
             if not place.is_dir():
+                self._fail_with_others(place.name, asked)
                 self._build(pins, place)
             with contextlib.suppress(OSError):
                 os.utime(place)  # what was used last is removed last
         return place
 
-    def tidy(self, used: Collection[Path]) -> None:
-        """Remove overlays beyond the limit that are not ``used``, the one that was asked for longest ago first."""
+    def tidy(self, used: Callable[[], Collection[Path]]) -> None:
+        """Remove overlays beyond the limit, the one that was asked for longest ago first.
+
+        Args:
+            used: returns those that stay; it is asked just before each goes.
+        """
         with self._lock:
             found = sorted(self._overlays(), key=lambda each: each.stat().st_mtime)
             size = sum(self._size(each) for each in found)
             for each in found:
                 if size <= self._limit:
                     return
-                if each not in used and self._remove(each):
+                if self._remove(each, used):
                     size -= self._sizes.pop(each.name)
 
     def _overlays(self) -> list[Path]:
@@ -84,12 +90,14 @@ class Overlays:
             self._sizes[place.name] = sum(status.st_size for status in files)
         return self._sizes[place.name]
 
-    def _remove(self, place: Path) -> bool:
-        """Take the overlay out of sight by one rename, and then away; false where it is being asked for just now."""
+    def _remove(self, place: Path, used: Callable[[], Collection[Path]]) -> bool:
+        """Take the overlay out of sight by one rename, and then away; false where it is used, or asked for just now."""
         turn = self._builds.setdefault(place.name, threading.Lock())
         if not turn.acquire(blocking=False):
             return False
         try:
+            if place in used():
+                return False
             gone = self._folder / _SCRATCH / secrets.token_hex(8)
             gone.parent.mkdir(exist_ok=True)
             place.rename(gone)
@@ -98,13 +106,22 @@ class Overlays:
             turn.release()
         return True
 
+    def _fail_with_others(self, name: str, asked: float) -> None:
+        """Raise what a build raised that was under way when this one was ``asked`` for."""
+        failed, reason = self._failed.get(name, (0.0, None))
+        if reason is not None and failed > asked:
+            raise type(reason)(reason.message)
+
     def _build(self, pins: Collection[Pin], place: Path) -> None:
         began = time.monotonic()
         scratch = self._folder / _SCRATCH / secrets.token_hex(8)
         try:
             scratch.mkdir(parents=True)
-            _install(pins, scratch)
+            install(pins, scratch)
             scratch.rename(place)
+        except AutoceleryError as exc:
+            self._failed[place.name] = (time.monotonic(), exc)
+            raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         logger.info(
@@ -113,74 +130,3 @@ class Overlays:
             len(pins),
             time.monotonic() - began,
         )
-
-
-def uv_here() -> str | None:
-    """Return the path of uv: that of the package ``uv``, else the one on the search path, ``None`` without."""
-    try:
-        import uv
-    except ImportError:
-        return shutil.which("uv")
-    try:
-        return uv.find_uv_bin()
-    except FileNotFoundError:
-        return shutil.which("uv")
-
-
-def _install(pins: Collection[Pin], target: Path) -> None:
-    """Install the pins, then what they need here and did not where they were pinned: on another platform."""
-    exactly = [f"{pin.name}=={pin.version}" for pin in pins]
-    _run_uv(exactly, target, "--no-deps")
-    missing = missing_in(target)
-    if missing:
-        pinned = target.with_suffix(".pins")
-        try:
-            pinned.write_text("\n".join(exactly))
-            _run_uv(missing, target, "--constraint", str(pinned))
-        finally:
-            pinned.unlink(missing_ok=True)
-
-
-def _run_uv(wanted: list[str], target: Path, *options: str) -> None:
-    program = uv_here()
-    if program is None:
-        raise EnvironmentNotBuilt(
-            f"The snapshot needs {_shown(wanted)}, which this worker has not, and uv is not there to build an "
-            "environment with. On the worker: pip install 'autocelery[env]', or install the packages."
-        )
-    command = [program, "pip", "install", "--quiet", "--no-config", "--no-progress", "--compile-bytecode"]
-    command += [*options, "--python", sys.executable, "--target", str(target), "-r", "-"]
-    try:
-        done = subprocess.run(
-            command,
-            input="\n".join(wanted),
-            capture_output=True,
-            text=True,
-            timeout=BUILD_SECONDS,
-            check=False,
-            cwd=target,
-        )
-    except subprocess.TimeoutExpired:
-        raise EnvironmentNotBuilt(
-            f"{_shown(wanted)} could not be installed within {BUILD_SECONDS:.0f} s. Is the package index reached "
-            "from the worker? UV_DEFAULT_INDEX names another, UV_HTTP_TIMEOUT how long it is waited for."
-        ) from None
-    if done.returncode:
-        raise _why(done, wanted, target)
-
-
-def _why(done: subprocess.CompletedProcess[str], wanted: list[str], target: Path) -> Exception:
-    said = done.stderr or f"nothing, and ended with status {done.returncode}."
-    if done.returncode == -signal.SIGXFSZ or any(each in said for each in _NO_ROOM):
-        return DiskFull(
-            f"The disk of {target.parent.parent} has no room for an environment with {_shown(wanted)}. Free some, "
-            "or move it with AUTOCELERY_HOME."
-        )
-    return EnvironmentNotBuilt(
-        f"This worker could not install {_shown(wanted)}. uv says: {' '.join(said.split())[-1500:]} Install them "
-        "on the worker, or call with versions that it can get."
-    )
-
-
-def _shown(wanted: list[str]) -> str:
-    return ", ".join(wanted[:8]) + (f" and {len(wanted) - 8} more" if len(wanted) > 8 else "")

@@ -93,9 +93,9 @@ class Preparer:
                 self._users.keys,
             )
             pins = self._pins_to_add(ready.pins)
-            overlay = self._overlays.get(pins) if pins else None
-            if overlay is not None:
-                self._overlay_of[snapshot] = overlay
+            overlay = self._overlay(snapshot, pins)
+            if overlay is not None:  # trust may have been withdrawn while it was built
+                said = self._verified(snapshot, key, fetcher)
         source = ready.manifest.app
         return Order(
             snapshot=snapshot,
@@ -152,7 +152,7 @@ class Preparer:
         with self._lock:
             users = set(self._users)
         self._layouts.tidy(users)
-        self._overlays.tidy(list(self._overlay_of.values()))
+        self._overlays.tidy(lambda: list(self._overlay_of.values()))
         with self._lock:
             known = self._layouts.known() | self._users.keys()
         for path in self._statements.glob("*.sig"):
@@ -214,6 +214,13 @@ class Preparer:
                 'environment = "worker" in [tool.autocelery] to run with the worker\'s own packages.'
             )
         return pins
+
+    def _overlay(self, snapshot: str, pins: Collection[Pin]) -> Path | None:
+        """Return the overlay with ``pins``, which stays while the snapshot is in use; ``None`` where there are none."""
+        if not pins:
+            return None
+        self._overlay_of[snapshot] = self._overlays.place(pins)
+        return self._overlays.get(pins)
 
     def _packages(
         self, described: Manifest, pins: Collection[Pin]

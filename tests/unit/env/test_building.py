@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from autocelery._env import building
+from autocelery._env import comparing, installing
 from autocelery._env.building import Overlays
 from autocelery._model import Pin
 from autocelery.errors import DiskFull, EnvironmentNotBuilt
+from tests.shops import is_alive
+from tests.waiting import wait_for
 from tests.wheels import make_wheel
 
 ANY = 2**30
@@ -126,7 +129,7 @@ def test_a_full_disk_in_the_middle_of_a_build_leaves_nothing(
 def test_without_uv_the_error_says_what_to_install(
     overlays: Overlays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "uv_here", lambda: None)
+    monkeypatch.setattr(installing, "uv_here", lambda: None)
     with pytest.raises(EnvironmentNotBuilt, match=r"autocelery\[env\]"):
         overlays.get([Pin("alpha", "1.0")])
 
@@ -138,7 +141,7 @@ def test_overlays_keep_to_their_size_and_those_in_use_stay(index: Path, tmp_path
     places = [overlays.get([Pin(f"big{number}", "1.0")]) for number in range(4)]
     for age, place in enumerate(reversed(places)):
         os.utime(place, (1e9 - age, 1e9 - age))
-    overlays.tidy([places[0]])
+    overlays.tidy(lambda: [places[0]])
     assert [place.exists() for place in places] == [True, False, False, True]
     assert overlays.get([Pin("big1", "1.0")]) == places[1]
 
@@ -148,3 +151,85 @@ def test_what_a_build_left_that_was_killed_is_removed_at_the_next_start(index: P
     half.mkdir(parents=True)
     Overlays(tmp_path / "environments", ANY)
     assert not half.exists()
+
+
+def test_those_who_wait_for_a_build_that_fails_fail_with_it(overlays: Overlays, index: Path) -> None:
+    begun, go_on = index / "begun", index / "go_on"
+    slow_uv = index / "uv"
+    slow_uv.write_text(
+        f"#!/bin/sh\necho x >> {begun}\nwhile [ ! -e {go_on} ]; do sleep 0.05; done\necho broken >&2; exit 1\n"
+    )
+    slow_uv.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as threads:
+        patch.setattr(installing, "uv_here", lambda: str(slow_uv))
+        first = threads.submit(overlays.get, [Pin("alpha", "1.0")])
+        wait_for(begun.exists, 10, "the build has begun")
+        others = [threads.submit(overlays.get, [Pin("alpha", "1.0")]) for _ in range(7)]
+        wait_for(threads._work_queue.empty, 10, "all have asked")
+        go_on.touch()
+        for each in (first, *others):
+            with pytest.raises(EnvironmentNotBuilt, match="broken"):
+                each.result(20)
+    assert begun.read_text().count("x") == 1
+    assert (overlays.get([Pin("alpha", "1.0")]) / "alpha.py").exists()
+
+
+def test_an_overlay_that_begins_to_be_used_while_others_go_stays(overlays: Overlays, tmp_path: Path) -> None:
+    small = Overlays(tmp_path / "environments", 0)
+    place = small.get([Pin("alpha", "1.0")])
+    used: list[Path] = []
+
+    def in_use() -> list[Path]:
+        used.append(small.place([Pin("alpha", "1.0")]))
+        return used
+
+    small.tidy(in_use)
+    assert place.is_dir()
+    small.tidy(list)
+    assert not place.exists()
+
+
+def test_a_module_that_the_standard_library_has_is_never_the_packages(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
+    broken = "raise ImportError('not the one of this Python')\n"
+    make_wheel(index, "enum34", "1.0", {"enum/__init__.py": broken})
+    make_wheel(index, "typing", "3.7", {"typing.py": broken, "typing_more.py": ""})
+    place = overlays.get([Pin("enum34", "1.0"), Pin("typing", "3.7")])
+    assert not (place / "enum").exists()
+    assert not (place / "typing.py").exists()
+    command = [sys.executable, "-c", "import enum, typing, typing_more"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(place)}, check=True)
+
+
+def test_what_the_worker_has_and_a_package_cannot_use_is_there_in_a_version_that_it_can(
+    overlays: Overlays, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(index, "beta", "1.0", {"beta.py": ""}, requires=["gamma>=2"])
+    make_wheel(index, "gamma", "2.1", {"gamma.py": ""})
+    monkeypatch.setattr(comparing, "installed_here", lambda: {"gamma": "1.0"})
+    assert (overlays.get([Pin("beta", "1.0")]) / "gamma.py").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_build_ends_with_the_process_that_asked_for_it(
+    index: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    pids = tmp_path / "pids"
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! > {pids}.new; mv {pids}.new {pids}\nwait\n")
+    uv.chmod(0o755)
+    code = f"""
+import pathlib
+from autocelery._env import building, installing
+from autocelery._model import Pin
+installing.uv_here = lambda: {str(uv)!r}
+building.Overlays(pathlib.Path({str(tmp_path / "environments")!r}), 1).get([Pin("alpha", "1.0")])
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as asking:
+        try:
+            wait_for(pids.exists, 20, "the build has begun")
+        finally:
+            asking.send_signal(number)
+    of_build = [int(each) for each in pids.read_text().split()]
+    wait_for(lambda: not any(is_alive(each) for each in of_build), 5, "the build has ended")

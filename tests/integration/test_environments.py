@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from autocelery._hosting.by_environment import KEPT
 from autocelery.errors import EnvironmentMismatch, EnvironmentNotBuilt, PackageMissing
-from tests.shops import Caller, Shop, own_server, stop_worker
+from tests.shops import Caller, Shop, family_of, is_alive, own_server, stop_worker
+from tests.waiting import wait_for
 from tests.wheels import installed, make_wheel
 from tests.workers import Worker
 
@@ -35,6 +40,11 @@ def where():
     import greeting
     command = [sys.executable, "-c", "import greeting; print(greeting.VERSION)"]
     return [greeting.__file__, subprocess.run(command, capture_output=True, text=True).stdout.strip()]
+
+@app.task
+def parts():
+    import spaced.one, spaced.two
+    return [spaced.one.__name__, spaced.two.__name__]
 
 @app.task
 def add(x, y):
@@ -231,3 +241,51 @@ def test_a_worker_that_starts_again_has_its_environments(
     assert {each.name: each.stat().st_ino for each in folder.iterdir() if each.name != ".scratch"} == built
     assert not list(folder.glob(".scratch/*"))
     stop_worker(second)
+
+
+def test_more_environments_than_zygotes_are_kept_run_at_once_and_leave_no_process(
+    shop: Shop, index: Path, tmp_path: Path
+) -> None:
+    many = shop.worker("many", "-P", "threads", "-c", "14", "-Q", "many", AUTOCELERY_WARM_HOSTS="1")
+    callers = {}
+    for number in range(10, 17):
+        source = {"greeting.py": f"def greet():\n    return {number}\n"}
+        wheel = make_wheel(index, "greeting", f"{number}.0", source)
+        site = installed([wheel], tmp_path / str(number))
+        callers[number] = shop.caller(PYTHONPATH=str(site))
+    for edit in range(3):
+        shop.write("edited.py", f"EDIT = {edit}\n")
+        calls = [(each, callers[each].send("greet", queue="many")) for _ in range(2) for each in callers]
+        assert [shop.result(call, 60) for _, call in calls] == [each for each, _ in calls]
+    wait_for(lambda: len(family_of(many.pid).zygotes) <= KEPT + 2, 20, "what is not kept has ended")
+    stop_worker(many)
+
+
+def test_both_parts_of_a_namespace_package_are_there(
+    shop: Shop, worker: Worker, index: Path, tmp_path: Path
+) -> None:
+    wheels = [
+        make_wheel(index, f"spaced_{part}", "1.0", {f"spaced/{part}.py": ""}) for part in ("one", "two")
+    ]
+    caller = shop.caller(PYTHONPATH=str(installed(wheels, tmp_path)))
+    assert shop.result(caller.send("parts")) == ["spaced.one", "spaced.two"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_worker_that_ends_during_a_build_leaves_no_process(shop: Shop, tmp_path: Path, how: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        ending = shop.worker("ending", "-c", "1", "-Q", "ending", UV_NO_INDEX="", UV_DEFAULT_INDEX=address)
+        wheel = make_wheel(tmp_path / "private", "greeting", "77.0", {"greeting.py": ""})
+        caller = shop.caller(PYTHONPATH=str(installed([wheel], tmp_path / "site")))
+        caller.send("greet", queue="ending")
+        build = wait_for(lambda: [each for each in ending.everything() if _is_uv(each)], 20, "it is built")
+        os.kill(ending.pid, signal.SIGQUIT if how == "stopped" else signal.SIGKILL)
+        wait_for(lambda: not any(is_alive(each.pid) for each in build), 10, "the build has ended")
+        stop_worker(ending)
+
+
+def _is_uv(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return Path(process.exe()).name == "uv"
+    return False

@@ -163,6 +163,26 @@ def test_the_warm_host_of_an_author_who_is_no_longer_trusted_ends(
     refused(forge, forged, errors.UntrustedSnapshot)
 
 
+def test_code_that_is_being_imported_ends_when_its_author_is_no_longer_trusted(
+    forge: Forge, worker: Worker, shop: Shop, tmp_path: Path
+) -> None:
+    other = keys.own_key(Home(keys=tmp_path / "keys", cache=tmp_path / "cache"))
+    trusted = keys.trust_text(
+        Home(keys=shop.home / "keys", cache=shop.home / "cache"), keys.export_text(other)
+    )
+    begun = tmp_path / "begun"
+    endless = (
+        f"import os, pathlib, threading\npathlib.Path({str(begun)!r} + '.new').write_text(str(os.getpid()))\n"
+        f"os.rename({str(begun)!r} + '.new', {str(begun)!r})\nthreading.Event().wait()\n"
+    )
+    call = forge.sent(forge.make(forge.code(before=endless), key=other))
+    wait_for(begun.exists, 15, "it is being imported")
+    Path(trusted.source).unlink()
+    with pytest.raises(errors.UntrustedSnapshot):
+        shop.result(call.id)
+    assert not is_alive(int(begun.read_text()))
+
+
 def test_another_python_is_refused(forge: Forge, worker: Worker) -> None:
     refused(forge, forge.make(forge.code("python"), python="3.2"), errors.PythonMismatch, r"3\.2")
 

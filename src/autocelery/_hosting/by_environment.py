@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 from autocelery._hosting.zygotes import HostProcess, Zygotes
 from autocelery_host.order import Order
 
-#: How many overlays have a zygote at once; one that is not among them is started again when it is asked for.
+#: How many overlays keep a zygote when no host is being forked; one that is not among them is started again.
 KEPT = 4
 
 
@@ -34,6 +35,7 @@ class ZygotesByEnvironment:
         self._folder = folder
         self._lock = threading.Lock()
         self._overlays: OrderedDict[str, Zygotes] = OrderedDict()
+        self._forking: Counter[str] = Counter()
         self.own = Zygotes(folder / "preload.json", preload)
 
     def fork(self, order: Order, sock: socket.socket) -> tuple[HostProcess, Zygotes]:
@@ -47,8 +49,8 @@ class ZygotesByEnvironment:
         serving = self.own.ready()
         if is_indifferent(serving.looked_for, Path(order.overlay)):
             return serving.fork(order, sock), self.own
-        zygotes = self._of(order.overlay)
-        return zygotes.fork(order, sock), zygotes
+        with self._held(order.overlay) as zygotes:
+            return zygotes.fork(order, sock), zygotes
 
     def kill(self) -> None:
         """End every zygote, with its hosts."""
@@ -56,17 +58,34 @@ class ZygotesByEnvironment:
             for each in (self.own, *self._overlays.values()):
                 each.kill()
 
-    def _of(self, overlay: str) -> Zygotes:
+    @contextlib.contextmanager
+    def _held(self, overlay: str) -> Iterator[Zygotes]:
+        """Give the zygotes of ``overlay``; they are not retired while the block runs."""
+        with self._lock:
+            self._forking[overlay] += 1
+        try:
+            yield self._started(overlay)
+        finally:
+            with self._lock:
+                self._forking[overlay] -= 1
+                surplus = self._surplus()
+            for each in surplus:
+                each.retire()
+
+    def _started(self, overlay: str) -> Zygotes:
         with self._lock:
             found = self._overlays.get(overlay)
             if found is None:
                 memory = self._folder / f"preload-{Path(overlay).name[:12]}.json"
                 found = self._overlays[overlay] = Zygotes(memory, self.own.wanted, overlay)
             self._overlays.move_to_end(overlay)
-            surplus = [self._overlays.popitem(last=False)[1] for _ in range(len(self._overlays) - KEPT)]
-        for each in surplus:
-            each.retire()
         return found
+
+    def _surplus(self) -> list[Zygotes]:
+        """Take out those that were not used for longest and fork nothing now."""
+        self._forking = +self._forking
+        idle = [each for each in self._overlays if each not in self._forking]
+        return [self._overlays.pop(each) for each in idle[: max(0, len(self._overlays) - KEPT)]]
 
 
 def is_indifferent(looked_for: Mapping[str, Any], overlay: Path) -> bool:

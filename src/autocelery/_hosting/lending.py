@@ -73,12 +73,10 @@ class Lender:
         """
         try:
             with self._preparer.using(snapshot):
-                order = self._preparer.order(snapshot, key)
-                host, sock = self._started(holder, order)
+                host, sock, expires = self._started(holder, snapshot, key)
                 try:
-                    self._lent[host.pid] = Lent(snapshot, key, host, holder)
                     with sock:
-                        told = {"pid": host.pid, "expires": order.expires}
+                        told = {"pid": host.pid, "expires": expires}
                         frames.send(holder, json.dumps(told).encode(), (sock.fileno(),))
                     host.when_ended(lambda: _hang_up(holder))
                     _hold(holder, host)
@@ -139,29 +137,40 @@ class Lender:
         revoked = self._preparer.revoked({each.snapshot for each in lent})
         self._end([each for each in lent if each.snapshot in revoked])
 
-    def _started(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
-        """Return a host that has imported its app, and the socket it is reached by."""
+    def _started(
+        self, holder: socket.socket, snapshot: str, key: str
+    ) -> tuple[HostProcess, socket.socket, int]:
+        """Return a host that has imported its app, the socket it is reached by, and when its signature expires."""
         killed: Exception = _Killed()
         for _ in range(ATTEMPTS):
-            ours, theirs = socket.socketpair()
+            order = self._preparer.order(snapshot, key)  # who killed it may have withdrawn the trust
             try:
-                with theirs:
-                    host, zygotes = self._zygotes.fork(order, theirs)
-                zygotes.learn(_await_ready(holder, ours, host, order.snapshot))
+                return (*self._forked(holder, order), order.expires)
             except (_Killed, AgentUnavailable) as exc:
-                ours.close()
                 killed = exc
-            except BaseException:
-                ours.close()
-                raise
-            else:
-                return host, ours
         if isinstance(killed, AgentUnavailable):
             raise killed
         raise HostLost(
-            f"The host process of snapshot {order.snapshot[:12]} was killed {ATTEMPTS} times while it imported the "
+            f"The host process of snapshot {snapshot[:12]} was killed {ATTEMPTS} times while it imported the "
             "app: most likely the worker's machine or container has too little memory for it."
         )
+
+    def _forked(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                host, zygotes = self._zygotes.fork(order, theirs)
+            # From here on, since importing is running.
+            self._lent[host.pid] = Lent(order.snapshot, order.key, host, holder)
+            try:
+                zygotes.learn(_await_ready(holder, ours, host, order.snapshot))
+            except BaseException:
+                self._lent.pop(host.pid, None)
+                raise
+        except BaseException:
+            ours.close()
+            raise
+        return host, ours
 
 
 def _await_ready(holder: socket.socket, sock: socket.socket, host: HostProcess, snapshot: str) -> list[str]:

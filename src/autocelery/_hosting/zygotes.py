@@ -196,6 +196,7 @@ class Zygotes:
         self._unsafe: set[str] = set()
         self._wanted = list(dict.fromkeys([*preload, *self._remembered()]))
         self._renewing = False
+        self._retired = False
         self._spawner = ThreadPoolExecutor(1, "zygote-spawner")
         self._serving = self._spawned(self._wanted)
 
@@ -232,15 +233,19 @@ class Zygotes:
         """Remember what a host had to import itself; a better zygote is made beside the one that serves."""
         with self._lock:
             new = [each for each in modules if each not in self._wanted and each not in self._unsafe]
-            if not new or self._renewing:
+            if not new or self._renewing or self._retired:
                 return
             self._renewing = True
         threading.Thread(target=self._renew, args=(new,), name="zygote-renewal", daemon=True).start()
 
     def retire(self) -> None:
         """End once the last host has ended; no other is forked."""
-        self._serving.retire()
-        self._spawner.shutdown(wait=False)
+        with self._lock:
+            self._retired = True
+            serving, is_renewing = self._serving, self._renewing
+        serving.retire()
+        if not is_renewing:  # else the renewal ends what it has started
+            self._spawner.shutdown(wait=False)
 
     def kill(self) -> None:
         """End the zygote that serves, with its hosts."""
@@ -270,7 +275,11 @@ class Zygotes:
             self._unsafe.update(new)
             logger.warning("Not preloaded, each host imports it itself: %s (%s)", ", ".join(new[:5]), exc)
         finally:
-            self._renewing = False
+            with self._lock:
+                self._renewing = False
+                is_retired = self._retired
+            if is_retired:  # meanwhile
+                self.retire()
 
     def _better(self, wanted: list[str]) -> tuple[ZygoteProcess, list[str]]:
         better = self._spawned(wanted)

@@ -22,6 +22,7 @@ import pytest
 
 from autocelery.errors import UntrustedSnapshot
 from tests.conftest import remove_tree
+from tests.shops import family_of
 from tests.waiting import wait_for
 from tests.workers import Worker
 
@@ -274,6 +275,18 @@ def test_what_a_task_leaves_beside_its_code_is_found_by_no_other_version(tree: T
         tree.write(version)
         found = tree.tasks.litter.live.delay(f"litter-{version}").get(timeout=30)
         assert [{name for name in each if "litter" in name} for each in found] == [{f"litter-{version}"}] * 2
+
+
+@pytest.mark.parametrize("how", ["deleted", "a link", "one file", "written to"])
+def test_what_a_task_did_to_its_own_folder_no_later_host_meets(tree: Tree, how: str) -> None:
+    tree.write(7)
+    worker = Worker(tree.folder, tree.package, "spoiled", "-c", "1", AUTOCELERY_WARM_HOSTS="0").start()
+    try:
+        tree.tasks.spoil.live.delay(how).get(timeout=30)
+        wait_for(lambda: not family_of(worker.pid).hosts, 10, "its host has ended")
+        assert tree.tasks.shipped.live.delay().get(timeout=30) == "7"
+    finally:
+        worker.stop()
 
 
 def _described_in(described: Any, hosts: set[int]) -> dict[str, Any] | None:

@@ -180,6 +180,16 @@ def test_an_edit_runs_when_nobody_has_any_more_what_was_before_it(
     assert shop.result(other.send("add", 1, 1)) == 250
 
 
+@pytest.mark.parametrize("name", ["statements", "snapshots", "blobs", "compiled"])
+def test_a_worker_whose_cache_is_removed_under_it_goes_on(
+    shop: Shop, caller: Caller, worker: Worker, name: str
+) -> None:
+    [folder] = shop.home.glob(f"cache/worker/{worker.hostname}/{name}")
+    shutil.rmtree(folder)
+    edited(shop, 270)
+    assert shop.result(caller.send("add", 1, 1)) == 272
+
+
 def test_several_snapshots_are_sent_again_at_once(
     shop: Shop, caller: Caller, worker: Worker, store: Store
 ) -> None:

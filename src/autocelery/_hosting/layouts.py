@@ -68,14 +68,24 @@ class Layouts:
         self._earlier = self._left_by_earlier_runs()
         self._is_swept = False
 
-    def get(self, snapshot: str) -> LaidOut | None:
-        """Return the layout of ``snapshot``, which is the latest used then, or ``None``."""
+    def get(self, snapshot: str, is_shared: bool = False) -> LaidOut | None:
+        """Return the layout of ``snapshot``, which is the latest used then, or ``None``.
+
+        Args:
+            snapshot: its id.
+            is_shared: whether hosts run in it; then what a task did to it is left as it is.
+        """
         with self._lock:
             ready = self._ready.get(snapshot)
             if ready is None:
                 return None
             self._ready.move_to_end(snapshot)
-        return ready if ready.folder.exists() else None
+        if ready.folder.exists() and (is_shared or self._is_whole(ready)):
+            return ready
+        with self._lock:
+            self._ready.pop(snapshot, None)
+            self._earlier.append(snapshot)  # and so it is laid out anew
+        return None
 
     def make(
         self,
@@ -199,6 +209,19 @@ class Layouts:
         digests |= frozenset(map(sys.intern, (snapshot, *blobs, *extras.digests)))
         times = times_after(edit, folder, donor.times)
         return LaidOut(described, folder, extras.values, extras.pins, digests, times)
+
+    def _is_whole(self, ready: LaidOut) -> bool:
+        """Whether everything is there that was laid out; a stat a folder where no file can have been written to."""
+        if ready.times and os.geteuid() and is_untouched(ready.folder, ready.times):
+            return True
+        nodes: dict[str, bytes] = {}
+        tops = [root.tree for root in ready.manifest.roots]
+        try:
+            for level in trees.walk(tops, lambda digests: self._kept_nodes(digests) or {}):
+                nodes |= level.nodes
+        except (SnapshotIncomplete, FileNotFoundError):  # nobody knows any more what was laid out
+            return True
+        return layout.is_whole(ready.folder, ready.manifest, nodes.__getitem__)
 
     def _kept_nodes(self, digests: Collection[str]) -> dict[str, bytes] | None:
         """Return nodes of a snapshot that was laid out before; its caller may be gone, so that nobody is asked."""

@@ -86,7 +86,9 @@ class Preparer:
             store = self._open_store()
             fetcher = Fetcher(snapshot, key, store, self._layouts.cache, self._terms.store_problem)
             said = self._verified(snapshot, key, fetcher)
-            ready = self._layouts.get(snapshot) or self._layouts.make(
+            ready = self._layouts.get(
+                snapshot, is_shared=self._users.get(snapshot, 0) > 1
+            ) or self._layouts.make(
                 snapshot,
                 fetcher,
                 lambda described: _check_python(snapshot, described.python),
@@ -192,6 +194,7 @@ class Preparer:
     def _keep(self, name: str, content: bytes, kept: dict[str, bytes]) -> None:
         if kept.get(name) != content:
             scratch = self._statements / f".{name}.{os.getpid()}.{threading.get_ident()}"
+            self._statements.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 scratch.write_bytes(content)
                 scratch.replace(self._statements / name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -79,3 +81,24 @@ def _target(fd):
         return os.readlink(f"/proc/self/fd/{fd}").split(":")[0]
     except OSError:
         return "gone"
+
+
+@app.task
+def shipped():
+    """Return what a file says that is no code."""
+    return Path(__file__).with_name("version.txt").read_text()
+
+
+@app.task
+def spoil(how):
+    """Do what no task should to the folder that it runs in."""
+    folder, told = Path.cwd(), Path(__file__).with_name("version.txt")
+    if how == "one file":
+        told.unlink()
+    elif how == "written to":
+        with contextlib.suppress(PermissionError):  # as root it can
+            told.write_text("spoiled")
+    else:
+        shutil.rmtree(folder)
+        if how == "a link":
+            folder.symlink_to("/tmp")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import linecache
 import pickle
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cloudpickle
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery._publish import annotating
 from autocelery._publish.calling import is_in_main
 from autocelery.errors import NotShippable
+from autocelery_host import cells
+from autocelery_host.pickling import Pickler
 
 #: Options of ``@app.task`` that a task of ``__main__`` keeps on its way.
 _TASK_OPTIONS = (
@@ -66,39 +65,15 @@ def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
     return pickle.dumps({"tasks": packed, "sources": sources}, protocol=5)
 
 
-class _Pickler(cloudpickle.Pickler):
+class _Pickler(Pickler):
     def __init__(self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task]) -> None:
-        super().__init__(file, protocol=5)
-        self._app = app
+        super().__init__(file, app)
         self._mentioned = mentioned
 
-    def persistent_id(self, value: Any) -> tuple[str, str] | None:
-        """Leave the app, its Autocelery and tasks behind: the host has its own."""
-        kind = type(value)
-        if kind is type(self._app) and value is self._app:
-            return ("app", "")
-        if kind.__name__ == "Autocelery" and value is getattr(self._app, "autocelery", None):
-            return ("autocelery", "")
-        if issubclass(kind, Task) or kind.__name__ == "PromiseProxy":
-            task = value._get_current_object() if kind.__name__ == "PromiseProxy" else value
-            if not isinstance(task, Task):
-                return None
-            if is_in_main(task):
-                self._mentioned[task.name] = task
-            return ("task", task.name)
-        return None
-
-    def reducer_override(self, value: Any) -> Any:
-        """Let a function go whose annotations cannot be evaluated, and a class with those that nobody read yet."""
-        try:
-            reduced = super().reducer_override(value)
-        except Exception:
-            if not isinstance(value, types.FunctionType):
-                raise
-            return super().reducer_override(annotating.as_text(value))
-        if isinstance(value, type) and reduced is not NotImplemented and annotating.settle(value):
-            return super().reducer_override(value)
-        return reduced
+    def mention(self, task: Task) -> None:
+        """Take along a task that a host could not import."""
+        if is_in_main(task):
+            self._mentioned[task.name] = task
 
 
 def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> bytes:
@@ -135,4 +110,4 @@ def _source_of(function: Callable[..., Any]) -> dict[str, str]:
     if code is None:
         return {}
     lines = linecache.getlines(code.co_filename, getattr(function, "__globals__", None))
-    return {code.co_filename: "".join(lines)} if lines else {}
+    return {cells.file_name(code.co_filename): "".join(lines)} if lines else {}

@@ -23,8 +23,9 @@ from cloudpickle import cloudpickle as internals
 
 from autocelery_host import annotating
 
-#: Files that are made up by IPython, its kernel, and Python's own REPL.
+#: Files that are made up by IPython, its kernel, and Python's own REPL; and one that it gives to all it reads.
 _CELL = re.compile(r"<(ipython|python)-input-.*>|.*[/\\]ipykernel_\d+[/\\]\d+\.py")
+_WITHOUT_TEXT = frozenset({"<stdin>", "<console>"})
 _NEITHER_STATE_NOR_CODE = frozenset(
     {"__dict__", "__weakref__", "_abc_impl", "__annotate_func__", "__firstlineno__"}
 )
@@ -32,6 +33,11 @@ _NEITHER_STATE_NOR_CODE = frozenset(
 _by_class: Any = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", weakref.WeakKeyDictionary())
 _by_name: Any = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", weakref.WeakValueDictionary())
 _in_the_making: set[type] = set()
+
+
+def is_cell(given: str) -> bool:
+    """Whether code of the file ``given`` was typed in, and not read from a file."""
+    return given in _WITHOUT_TEXT or _CELL.fullmatch(given) is not None
 
 
 def file_name(given: str) -> str:

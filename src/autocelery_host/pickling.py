@@ -39,6 +39,8 @@ class Pickler(cloudpickle.Pickler):
         """
         if isinstance(value, type):
             cells.name_class(value)
+        elif isinstance(value, types.FunctionType):
+            self.mention_function(value)
         try:
             reduced = super().reducer_override(value)
         except Exception:
@@ -66,6 +68,9 @@ class Pickler(cloudpickle.Pickler):
 
     def mention(self, task: Task) -> None:
         """Note that what is pickled mentions ``task``."""
+
+    def mention_function(self, function: types.FunctionType) -> None:
+        """Note that what is pickled has ``function`` in it, by value or by name."""
 
 
 class Unpickler(pickle.Unpickler):

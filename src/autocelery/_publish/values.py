@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import linecache
 import pickle
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from celery import Celery
 from celery.app.task import Task
 
 from autocelery._publish.calling import is_in_main
-from autocelery.errors import NotShippable
+from autocelery._publish.interactive import check_names
+from autocelery.errors import NameGone, NotShippable
 from autocelery_host import cells
 from autocelery_host.pickling import Pickler
 
@@ -59,27 +61,38 @@ def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
         name, task = waiting.popitem()
         function, options = _function_of(task), _options_of(task)
         mentioned: dict[str, Task] = {}
-        packed[name] = _packed(app, name, (function, options), mentioned)
+        packed[name] = _packed(app, name, (function, options), mentioned, sources)
         sources |= _source_of(function)
         waiting |= {each: found for each, found in mentioned.items() if each not in packed}
     return pickle.dumps({"tasks": packed, "sources": sources}, protocol=5)
 
 
 class _Pickler(Pickler):
-    def __init__(self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task]) -> None:
+    def __init__(
+        self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task], sources: dict[str, str]
+    ) -> None:
         super().__init__(file, app)
         self._mentioned = mentioned
+        self._sources = sources
 
     def mention(self, task: Task) -> None:
         """Take along a task that a host could not import."""
         if is_in_main(task):
             self._mentioned[task.name] = task
 
+    def mention_function(self, function: types.FunctionType) -> None:
+        """Take along the text of a cell that a function is from, and see that all its names are there."""
+        if cells.is_cell(function.__code__.co_filename):
+            check_names(function)
+            self._sources |= _source_of(function)
 
-def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> bytes:
+
+def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task], sources: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, app, mentioned).dump(value)
+        _Pickler(buffer, app, mentioned, sources).dump(value)
+    except NameGone:
+        raise
     except Exception as exc:
         raise NotShippable(
             f"{name} cannot be sent to the workers by value: {type(exc).__name__}: {exc}. It refers to something "

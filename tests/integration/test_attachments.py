@@ -351,3 +351,26 @@ def test_a_large_array_goes_both_ways(project: Project) -> None:
         show([back.nbytes, bool((back == large).all())])
     """)
     assert shown == [32 * 2**20, True]
+
+
+def test_map_goes_over_the_rows_of_arrays_and_frames_with_few_messages(project: Project) -> None:
+    shown = project.run("""
+        import numpy, pandas
+        from celery.signals import before_task_publish
+        sent = []
+        before_task_publish.connect(lambda **kwargs: sent.append(1), weak=False)
+        rows = numpy.arange(20_000).reshape(10_000, 2)
+        summed = list(auto.map(lambda row: row.sum(), rows))
+        messages = len(sent)
+        frame = pandas.DataFrame({"price": [1.5, 2.5], "sold": [2, 4]}, index=["tea", "jam"])
+        earned = list(auto.map(lambda row: (row.Index, row.price * row.sold), frame, chunk=1))
+        show([
+            [int(each) for each in summed] == rows.sum(axis=1).tolist(),
+            messages <= 256,
+            earned,
+            list(auto.map(lambda x: x + 1, frame.sold)) == [3, 5],
+            [each.tolist() for each in auto.map(lambda part: part * 2, numpy.array_split(numpy.arange(4), 2))],
+            list(auto.map(lambda x: x, numpy.empty((0, 3)))),
+        ])
+    """)
+    assert shown == [True, True, [["tea", 3.0], ["jam", 10.0]], True, [[0, 2], [4, 6]], []]

@@ -68,17 +68,27 @@ class HostCarrier:
             self._seen.popitem(last=False)
 
     def _ask(self, question: dict[str, Any], fds: tuple[int, ...] = ()) -> tuple[dict[str, Any], list[int]]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
-            agent.connect(self._address)
-            frames.send(agent, json.dumps(question).encode(), fds)
-            payload, received = frames.receive_with_fds(agent)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+                agent.connect(self._address)
+                frames.send(agent, json.dumps(question).encode(), fds)
+                payload, received = frames.receive_with_fds(agent)
+        except OSError as exc:
+            raise _agent_gone(str(exc)) from exc
         if payload is None:
-            raise AgentUnavailable("The agent beside this worker ended. Send the call again.")
+            raise _agent_gone("it closed the connection")
         told: dict[str, Any] = json.loads(payload)
         if "error" in told:
             kind: type[AutoceleryError] = getattr(autocelery.errors, told["error"][0], AutoceleryError)
             raise kind(told["error"][1])
         return told, received
+
+
+def _agent_gone(reason: str) -> AgentUnavailable:
+    return AgentUnavailable(
+        f"The agent beside this worker does not answer ({reason}), and it is the agent that signs and fetches values. "
+        "It is started again by the worker; send the call again."
+    )
 
 
 def write(app: Celery, value: Value, file: IO[bytes]) -> None:

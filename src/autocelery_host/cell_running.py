@@ -6,6 +6,7 @@ import ast
 import contextlib
 import io
 import linecache
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -60,9 +61,13 @@ def run_cell(
     namespace = {"__name__": "__main__", "display": print, **definitions, **given.values}
     body, last = _compiled(source, file_name)
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        exec(body, namespace)
-        value = eval(last, namespace) if last is not None else None
+    try:
+        with contextlib.redirect_stdout(output):
+            exec(body, namespace)
+            value = eval(last, namespace) if last is not None else None
+    except BaseException:
+        sys.stdout.write(output.getvalue())  # of a cell that fails, the worker's log has it
+        raise
     names = {name: namespace[name] for name in assigned if name in namespace}
     return _packed(value, names, output.getvalue())
 

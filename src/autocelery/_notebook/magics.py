@@ -11,6 +11,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from autocelery._notebook.choosing import chosen
 from autocelery._publish import interactive
+from autocelery._publish.cell_names import parsed
 
 
 def load(shell: Any) -> None:
@@ -56,7 +57,7 @@ class LiveMagics(Magics):
         return self._run(chosen(self.shell.user_ns, None), line.strip(), None, {})
 
     def _run(self, auto: Any, source: str, timeout: float | None, options: dict[str, Any]) -> Any:
-        cell = interactive.parsed(self.shell.transform_cell(source))
+        cell = parsed(self.shell.transform_cell(source))
         value, outcome = interactive.run(auto, cell, self.shell.user_ns, timeout, **options)
         sys.stdout.write(outcome.output)
         for name, reason in outcome.left.items():

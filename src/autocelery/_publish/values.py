@@ -13,7 +13,7 @@ from celery import Celery
 from celery.app.task import Task
 
 from autocelery._publish.calling import is_in_main
-from autocelery._publish.interactive import check_names
+from autocelery._publish.cell_names import check_names
 from autocelery.errors import NameGone, NotShippable
 from autocelery_host import cells
 from autocelery_host.pickling import Pickler

@@ -89,5 +89,6 @@ def test_a_result_that_cannot_be_stored_is_named_with_its_type(live: Live) -> No
     assert "of type _thread.lock" in error
 
 
+@pytest.mark.reduced
 def test_a_result_that_json_does_not_carry_arrives_as_it_is(live: Live) -> None:
     assert live(lambda on: on.returns_a_set.delay([1, 2])).value == ("SUCCESS", {1, 2})

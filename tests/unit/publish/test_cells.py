@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autocelery._publish.interactive import check_names, parsed
+from autocelery._publish.cell_names import check_names, parsed
 from autocelery.errors import NameGone, WrongCall
 from autocelery_host import cells
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Autocelery", "AutoceleryError", "Snapshot", "errors"]
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Add ``%%live`` and ``%live`` to IPython or a notebook, for ``%load_ext autocelery``."""
+    from autocelery._notebook import magics
+
+    magics.load(shell)
+
+
 def __getattr__(name: str) -> Any:
     """Import the facade when it is asked for: a host, or the command line's ``--help``, needs the errors only."""
     if name != "Autocelery":

@@ -9,10 +9,15 @@ class.
 from __future__ import annotations
 
 from celery.exceptions import WorkerLostError
+from kombu.exceptions import EncodeError
 
 __all__ = [
     "AgentUnavailable",
     "AppNotFound",
+    "AttachmentAltered",
+    "AttachmentError",
+    "AttachmentMissing",
+    "AttachmentUnreadable",
     "AutoceleryError",
     "BadFileName",
     "BrokerUnavailable",
@@ -26,6 +31,7 @@ __all__ = [
     "FileKeepsChanging",
     "HostLost",
     "InvalidKey",
+    "NameGone",
     "NoTrustedKeys",
     "NoWorkers",
     "NotShippable",
@@ -47,7 +53,9 @@ __all__ = [
     "TreeTooLarge",
     "UnreadableFile",
     "UnsafeSymlink",
+    "UntrustedAttachment",
     "UntrustedSnapshot",
+    "ValueNotPicklable",
     "WorkerWithoutAutocelery",
     "WrongCall",
 ]
@@ -121,6 +129,10 @@ class NotShippable(SnapshotError):
     """A function cannot travel by value: what it refers to cannot be pickled."""
 
 
+class NameGone(NotShippable, NameError):
+    """Code that would be sent refers to a name that is nowhere: it was deleted, or never defined."""
+
+
 class StoreError(AutoceleryError):
     """The blob store did not do what was asked of it."""
 
@@ -183,6 +195,30 @@ class PackageMismatch(EnvironmentMismatch, ImportError):
 
 class EnvironmentNotBuilt(EnvironmentMismatch):
     """The worker could not build the environment that the snapshot needs."""
+
+
+class AttachmentError(AutoceleryError):
+    """An argument or a result that the serializer does not carry did not arrive; it was not unpickled."""
+
+
+class ValueNotPicklable(AttachmentError, EncodeError):
+    """An argument or a result can neither be serialized nor pickled."""
+
+
+class AttachmentAltered(AttachmentError):
+    """A value is not what was signed: its bytes, its reference, or the call that it is for."""
+
+
+class UntrustedAttachment(AttachmentError):
+    """No trusted key signed a value."""
+
+
+class AttachmentMissing(AttachmentError):
+    """A value is not in the blob store any more, and nobody sent it again in time."""
+
+
+class AttachmentUnreadable(AttachmentError):
+    """A value arrived as it was signed, and cannot be unpickled here."""
 
 
 class CodeNotImportable(AutoceleryError):

@@ -12,9 +12,10 @@ from typing import Any
 import celery._state
 from celery import Celery, signals
 from celery.app import trace
-from celery.backends.base import Backend
 
 from autocelery_host import importing, messages, values
+from autocelery_host.attachments import AttachedResults
+from autocelery_host.carrying import HostCarrier
 from autocelery_host.order import Order
 
 
@@ -38,6 +39,7 @@ def load(order: Order) -> Celery:
     importing.guard_packages(order.packages)
     app = _found(order) if order.module else Celery(order.main, set_as_current=True)
     messages.install(app)
+    app._autocelery_carrier = HostCarrier(app, order.agent)
     messages.send_everything_as(order.snapshot, order.key)
     _connect_as_worker(app, order)
     _log_as_worker(app, order)
@@ -96,7 +98,7 @@ def _log_as_worker(app: Celery, order: Order) -> None:
     )
 
 
-class LiveResults(Backend):
+class LiveResults(AttachedResults):
     """Mixed into the app's backend: results name their snapshot, tracebacks show the author's paths."""
 
     snapshot: str
@@ -106,6 +108,16 @@ class LiveResults(Backend):
     def with_local_paths(self, text: str) -> str:
         """Return ``text`` with the author's own path in place of the layout's."""
         return text.replace(self.shipped_root, self.local_root)
+
+    def store_result(self, task_id: Any, result: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
+        """Store a result, attached where the backend's serializer does not carry it."""
+        attached = self.attached(task_id, result, state, self.snapshot)
+        return super().store_result(task_id, attached, state, *args, **kwargs)
+
+    def on_chord_part_return(self, request: Any, state: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
+        """Hand a result to the chord that waits for it, likewise."""
+        attached = self.attached(request.id, result, state, self.snapshot)
+        return super().on_chord_part_return(request, state, attached, *args, **kwargs)
 
     def _get_result_meta(self, result: Any, state: Any, traceback: Any, *args: Any, **kwargs: Any) -> Any:
         meta = super()._get_result_meta(result, state, self._shown(traceback), *args, **kwargs)

@@ -33,7 +33,7 @@ from celery.app import trace
 
 import autocelery_host
 from autocelery.errors import TaskNotInSnapshot
-from autocelery_host import aftermath, application, frames, importing, messages, outcome
+from autocelery_host import aftermath, application, attachments, frames, importing, messages, outcome
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
@@ -94,6 +94,10 @@ class Host:
         try:
             uuid, args, kwargs, request, *after = pickle.loads(payload)
             task = self._prepared(request)
+            if (
+                attachments.MARK.encode() in payload
+            ):  # a scan of the bytes is cheaper than a walk over the values
+                args, kwargs = self._opened(args), self._opened(kwargs)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
             with self._armed:
@@ -106,6 +110,13 @@ class Host:
             text = self._app.backend.with_local_paths(str(result.traceback))
             return {"failed": outcome.of_exception(result.exception, text), "runtime": runtime}
         return {"result": shown, "runtime": runtime}
+
+    def _opened(self, arguments: Any) -> Any:
+        carrier = attachments.carrier_of(self._app)
+        if carrier is None:
+            return arguments
+        snapshot = self._order.snapshot
+        return attachments.opened(arguments, lambda reference: carrier.open(reference, snapshot, None))
 
     def _prepared(self, request: dict[str, Any]) -> Any:
         """Return the task that ``request`` is for, and make the request what a deployed call has."""

@@ -20,6 +20,8 @@ from celery.app.amqp import AMQP, task_message
 from celery.app.task import Task
 from kombu.utils.imports import symbol_by_name
 
+from autocelery_host import attachments
+
 LIVE_TASK: Final = "autocelery.live"
 HEADER: Final = "autocelery"
 HEADER_VERSION: Final = 1
@@ -105,18 +107,23 @@ class LiveMessages(AMQP):
             LIVE_TASK,
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, header["snapshot"], header["key"])
-        whose = _aim_of_hanging(header["snapshot"], header["key"])
-        for hanging in ("callbacks", "errbacks", "chain"):
-            if options.get(hanging):
-                options[hanging] = [to_live(self.app, each, whose) for each in options[hanging]]
-        if options.get("chord"):
-            options["chord"] = to_live(self.app, options["chord"], whose)
+        self._make_hanging_live(options, header)
         real = header["task"]
+        attachments.attach_arguments(self.app, options, header["snapshot"], real)
         message = super().as_task_v2(name=real, **options)
         message.headers["shadow"] = message.headers.get("shadow") or real
         message.headers["task"] = LIVE_TASK
         message.headers[HEADER] = header
         return message._replace(headers=_Headers(message.headers))
+
+    def _make_hanging_live(self, options: dict[str, Any], header: Mapping[str, Any]) -> None:
+        whose = _aim_of_hanging(header["snapshot"], header["key"])
+        serializer = options.get("serializer") or self.app.conf.task_serializer
+        for hanging in ("callbacks", "errbacks", "chain"):
+            if options.get(hanging):
+                options[hanging] = [to_live(self.app, each, whose, serializer) for each in options[hanging]]
+        if options.get("chord"):
+            options["chord"] = to_live(self.app, options["chord"], whose, serializer)
 
 
 class _Headers(dict[str, Any]):
@@ -128,6 +135,7 @@ class _Headers(dict[str, Any]):
 
 def install(app: Celery) -> None:
     """Give ``app`` live messages; a second time changes nothing."""
+    attachments.install(app)
     existing = app.__dict__.get("amqp")
     if existing is None:
         app.amqp_cls = live_amqp(app.amqp_cls)
@@ -143,12 +151,16 @@ def live_amqp(named: str | type[AMQP]) -> type[AMQP]:
     return kind if issubclass(kind, LiveMessages) else type(f"Live{kind.__name__}", (LiveMessages, kind), {})
 
 
-def to_live(app: Celery, signature: Any, aim: Aim) -> Any:
+def to_live(app: Celery, signature: Any, aim: Aim, serializer: str = "json") -> Any:
     """Return ``signature`` with every task in it a live call of what ``aim`` gives for its name.
 
-    One that is live already keeps the snapshot that it names.
+    One that is live already keeps the snapshot that it names. Arguments that
+    the serializer does not carry are attached.
     """
-    return _converted(signature, lambda plain: _live_leaf(app, plain, aim))
+    live = _converted(signature, lambda plain: _live_leaf(app, plain, aim))
+    if attachments.carries(live, serializer):
+        return live
+    return _converted(live, lambda leaf: _attached_leaf(app, leaf, serializer))
 
 
 def _aim_of_hanging(snapshot: str, key: str) -> Aim:
@@ -221,6 +233,14 @@ def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, An
     options.update({"headers": headers, HEADER: headers[HEADER], "route_name": name})
     options.setdefault("shadow", name)
     return {**signature, "task": LIVE_TASK, "options": options}
+
+
+def _attached_leaf(app: Celery, signature: dict[str, Any], serializer: str) -> dict[str, Any]:
+    options = signature.get("options") or {}
+    header = options.get(HEADER) or (options.get("headers") or {}).get(HEADER)
+    if signature["task"] != LIVE_TASK or header is None:
+        return signature
+    return attachments.attach_to_signature(app, signature, serializer, header)
 
 
 def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[str, Any]:

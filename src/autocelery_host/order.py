@@ -27,7 +27,10 @@ class WorkerTerms:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything a host is told when it is forked; all of it was verified before."""
+    """Everything a host is told when it is forked; all of it was verified before.
+
+    ``agent`` is the path of the socket at which the host's agent listens.
+    """
 
     snapshot: str
     key: str
@@ -43,5 +46,6 @@ class Order:
     values: str | None
     compiled: str
     overlay: str | None
+    agent: str
     expires: int
     terms: WorkerTerms

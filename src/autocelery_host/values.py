@@ -11,35 +11,21 @@ from __future__ import annotations
 
 import io
 import linecache
-import pickle
 import sys
 import types
 from typing import Any
 
 from celery import Celery
-from celery.local import Proxy
 
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, app: Celery) -> None:
-        super().__init__(io.BytesIO(data))
-        self._app = app
-
-    def persistent_load(self, pid: Any) -> Any:
-        kind, name = pid
-        if kind == "app":
-            return self._app
-        if kind == "autocelery":
-            return self._app.autocelery
-        return Proxy(self._app.tasks.__getitem__, (name,))  # it may be registered after this one
+from autocelery_host.pickling import Unpickler
 
 
 def register(app: Celery, data: bytes) -> None:
     """Register the tasks of the blob ``data``, whose digest the snapshot's signed manifest names."""
-    shipped = _Unpickler(data, app).load()
+    shipped = Unpickler(io.BytesIO(data), app).load()
     for filename, text in shipped["sources"].items():
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    functions = {name: _Unpickler(packed, app).load() for name, packed in shipped["tasks"].items()}
+    functions = {name: Unpickler(io.BytesIO(packed), app).load() for name, packed in shipped["tasks"].items()}
     for name, (function, options) in functions.items():
         app._tasks.pop(name, None)
         app.task(_named(function), name=name, lazy=False, **options)

@@ -12,6 +12,10 @@ import autocelery_host
 CELERY_S_OWN = {"billiard", "celery", "cloudpickle", "kombu", "vine"}
 
 
+#: Of later versions of Python.
+STANDARD_LIBRARY = {*sys.stdlib_module_names, "annotationlib"}
+
+
 def imported_by(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -22,7 +26,7 @@ def imported_by(path: Path) -> Iterator[str]:
 
 def test_the_host_imports_the_standard_library_celery_and_the_errors_only() -> None:
     folder = Path(str(autocelery_host.__file__)).parent
-    allowed = set(sys.stdlib_module_names) | CELERY_S_OWN | {"autocelery_host"}
+    allowed = STANDARD_LIBRARY | CELERY_S_OWN | {"autocelery_host"}
     foreign = {
         f"{path.name}: {name}"
         for path in sorted(folder.rglob("*.py"))

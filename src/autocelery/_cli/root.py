@@ -23,6 +23,7 @@ _GLOBAL_OPTIONS = frozenset({"-A", "--app", "-b", "--broker", "--workdir", "--de
 _COMMANDS = {
     "run": ("autocelery._cli.run:run", "Run a local script; every task it sends is live."),
     "call": ("autocelery._cli.call:call", "Ship the working tree, run one task, print its result."),
+    "shell": ("autocelery._cli.repl:shell", "Start a Python shell in which every call is live."),
     "plan": ("autocelery._cli.plan:plan", "Show what would be shipped and what would fail; send nothing."),
     "snapshots": ("autocelery._cli.snapshots:snapshots", "List, show, compare, check out, revoke snapshots."),
     "keys": ("autocelery._cli.keys:keys", "Make, list, export and trust signing keys."),

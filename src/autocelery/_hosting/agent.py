@@ -5,7 +5,9 @@ Each connection is a lease, or a question, in frames of JSON. ``{"op":
 "lease", "snapshot": …, "key": …}`` is answered with ``{"accepted": true}`` at
 once, then with ``{"pid": n, "expires": seconds}`` and the host's socket
 beside it, or with ``{"error": [class, message]}``. ``{"op": "status"}`` and
-``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. A
+``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. So are
+a host's own: ``{"op": "keep", …}`` with an open file beside it, by a signed
+reference, and ``{"op": "open", "reference": …}`` by an open file. A
 lease lasts as long as its connection: whoever holds it may die in any way,
 and the host's process group is killed.
 """
@@ -24,11 +26,12 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
 from autocelery._hosting.lending import Lender
 from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
-from autocelery.errors import AgentUnavailable, AutoceleryError, DiskFull
+from autocelery.errors import AgentUnavailable, AttachmentError, AutoceleryError, DiskFull
 from autocelery_host import frames
 
 logger = logging.getLogger(__name__)
@@ -91,13 +94,18 @@ class Agent:
 
     def _converse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, frames.FrameTooLarge):
-            payload = frames.receive(connection)
+            payload, fds = frames.receive_with_fds(connection)
             if payload is None:
                 return
             question = json.loads(payload)
             if question["op"] == "lease":
                 frames.send(connection, b'{"accepted": true}')
                 self._lend(connection, question["snapshot"], question["key"])
+            elif question["op"] == "keep":
+                with os.fdopen(fds[0], "rb") as file:
+                    self._attach(connection, lambda lender: _kept(lender, question, file))
+            elif question["op"] == "open":
+                self._attach(connection, lambda lender: _open(lender, question, connection))
             else:
                 frames.send(connection, json.dumps(self._answer(question)).encode())
 
@@ -121,6 +129,19 @@ class Agent:
         told = {"error": [type(refusal).__name__, refusal.message]}
         frames.send(connection, json.dumps(told).encode())
 
+    def _attach(self, connection: socket.socket, do: Callable[[Lender], dict[str, Any] | None]) -> None:
+        """Answer a host's question about an attachment; what has been answered already gives ``None``."""
+        try:
+            answer = do(self._opened())
+        except AutoceleryError as exc:
+            if isinstance(exc, AttachmentError):
+                logger.warning("An attachment was refused: %s: %s", type(exc).__name__, exc.message)
+            answer = {"error": [type(exc).__name__, exc.message]}
+        except OSError as exc:
+            answer = {"error": [type(self._typed(exc)).__name__, self._typed(exc).message]}
+        if answer is not None:
+            frames.send(connection, json.dumps(answer).encode())
+
     def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
             if question["op"] == "revoke":
@@ -139,6 +160,15 @@ class Agent:
             f"The worker cannot use its cache {self._terms.home_worker}: {exc}. Give its user the right to write "
             "there, or move it with AUTOCELERY_HOME."
         )
+
+
+def _kept(lender: Lender, question: dict[str, Any], file: IO[bytes]) -> dict[str, Any]:
+    return {"reference": lender.attachments.keep(question, file)}
+
+
+def _open(lender: Lender, question: dict[str, Any], connection: socket.socket) -> None:
+    with lender.attachments.open(question) as file:
+        frames.send(connection, b"{}", (file.fileno(),))
 
 
 class _ParentWatch:

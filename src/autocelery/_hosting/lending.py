@@ -16,6 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from autocelery._hosting.attaching import Attachments
 from autocelery._hosting.by_environment import ZygotesByEnvironment
 from autocelery._hosting.preparing import Preparer
 from autocelery._hosting.terms import AgentTerms
@@ -103,6 +104,11 @@ class Lender:
             "revoked": True,
             "hosts": self._end([each for each in self._all() if each.snapshot == snapshot]),
         }
+
+    @property
+    def attachments(self) -> Attachments:
+        """What hosts attach, and what they open."""
+        return self._preparer.attachments
 
     def kill(self) -> None:
         """End every host and the zygote."""

@@ -16,10 +16,11 @@ from autocelery._blobs import BlobStore, open_store
 from autocelery._config import Home
 from autocelery._env.building import Overlays
 from autocelery._env.comparing import clashes, installed_here, needs_of_celery, to_build
+from autocelery._hosting.attaching import Attachments
 from autocelery._hosting.claiming import Claim
 from autocelery._hosting.fetching import Fetcher
 from autocelery._hosting.layouts import Layouts
-from autocelery._hosting.terms import AgentTerms
+from autocelery._hosting.terms import SOCKET_NAME, AgentTerms
 from autocelery._model import Manifest, Pin, Statement
 from autocelery._signing import keys, statement
 from autocelery._snapshot.cache import BlobCache
@@ -47,7 +48,9 @@ class Preparer:
         self.folder = base = self._claim.folder
         self._statements = base / "statements"
         self._statements.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._layouts = Layouts(base, BlobCache(base / "blobs", terms.cache_max))
+        cache = BlobCache(base / "blobs", terms.cache_max)
+        self._layouts = Layouts(base, cache)
+        self.attachments = Attachments(self._home, cache, self._open_store, terms.store_problem)
         self._users: dict[str, int] = {}
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
@@ -114,6 +117,7 @@ class Preparer:
             overlay=str(overlay) if overlay else None,
             values=str(ready.values) if ready.values else None,
             compiled=str(self._layouts.compiled),
+            agent=str(self._terms.folder / SOCKET_NAME),
             expires=said.expires + statement.CLOCK_SKEW,
             terms=self._terms.host,
         )

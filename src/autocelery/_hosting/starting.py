@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
+from autocelery._hosting.terms import SOCKET_NAME, STOP_SIGNAL, AgentTerms
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 SHORT_LIFE = 2.0
 #: Each worker's folder is called so, in the place for temporary files; its socket likewise.
 FOLDER_PREFIX = "autocelery-"
-SOCKET_NAME = "agent"
 #: A socket that is younger, in seconds, may be one whose worker is just about to listen.
 ABANDONED_AGE = 60.0
 

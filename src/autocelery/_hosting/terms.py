@@ -10,6 +10,8 @@ from autocelery_host.order import WorkerTerms
 
 #: How a worker tells its agent to end; nobody else sends it, as they send SIGTERM.
 STOP_SIGNAL = signal.SIGUSR2
+#: The agent's socket, in the worker's own folder in the place for temporary files.
+SOCKET_NAME = "agent"
 
 
 @dataclass(frozen=True, slots=True)

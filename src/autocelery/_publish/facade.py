@@ -103,7 +103,8 @@ class Autocelery:
 
         Args:
             function: a task, or any function of one argument.
-            items: the arguments; an iterator is read as it is needed.
+            items: the arguments; an iterator is read as it is needed. An array gives its rows (the
+                items along its first axis), a data frame its rows as named tuples (``itertuples``).
             **options: ``chunk`` (items a call; default: by their number),
                 ``window`` (calls that are under way at once, 64),
                 ``timeout`` (seconds for each result), ``progress`` (a bar on

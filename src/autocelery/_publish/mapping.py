@@ -66,15 +66,23 @@ def mapped(
     return _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
 
 
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def _batches(items: Any, size: int) -> Iterator[Any]:
+    """Yield the items, ``size`` at a time: slices of an array or a data frame, which travel as that, else lists."""
+    if hasattr(items, "iloc") or hasattr(items, "__array_interface__"):
+        sliced = getattr(items, "iloc", items)
+        yield from (sliced[start : start + size] for start in range(0, len(items), size))
+        return
     source = iter(items)
     while batch := list(itertools.islice(source, size)):
         yield batch
 
 
-def _over(function: Any) -> Callable[[list[Any]], list[Any]]:
-    def run_each(batch: list[Any]) -> list[Any]:
-        return [run_one(item) for item in batch]
+def _over(function: Any) -> Callable[[Any], list[Any]]:
+    def run_each(batch: Any) -> list[Any]:
+        rows = (
+            batch.itertuples() if hasattr(batch, "itertuples") else batch
+        )  # a frame gives its columns' names
+        return [run_one(item) for item in rows]
 
     def run_one(item: Any) -> Any:
         try:

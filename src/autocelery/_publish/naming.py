@@ -50,7 +50,7 @@ def task_named(app: Celery, name: str) -> Any:
         TaskNotInSnapshot: the code here defines no task of that name.
         CodeNotImportable: a module with tasks raises while it is imported.
     """
-    _import(app.loader.import_default_modules, "the modules with the app's tasks")
+    import_tasks(app)
     module = name.rpartition(".")[0]
     if name not in app.tasks and module:
         _import(lambda: _module(module), module)
@@ -61,6 +61,15 @@ def task_named(app: Celery, name: str) -> Any:
     near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(sorted(known)) or 'none'}."
     raise TaskNotInSnapshot(f"The code here defines no task {name!r}. {hint}")
+
+
+def import_tasks(app: Celery) -> None:
+    """Import the modules in which the app looks for tasks, as a worker does.
+
+    Raises:
+        CodeNotImportable: one of them raises while it is imported.
+    """
+    _import(app.loader.import_default_modules, "the modules with the app's tasks")
 
 
 def require_backend(app: Celery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from celery import Celery
@@ -13,6 +14,7 @@ from autocelery import _config
 from autocelery._blobs import BlobStore, needs, open_store, pack, store_url_for
 from autocelery._celery import live_task
 from autocelery._model import Snapshot
+from autocelery._publish.attaching import CallerCarrier
 from autocelery._publish.collecting import Collected, Collector
 from autocelery._publish.healing import Healer
 from autocelery._publish.recent import RecentBlobs
@@ -56,6 +58,11 @@ class Shipper:
         if self._store is None:
             self._store = open_store(store_url_for(self._app))
         return self._store
+
+    @cached_property
+    def carrier(self) -> CallerCarrier:
+        """What keeps the arguments and opens the results that the app's serializer does not carry."""
+        return CallerCarrier(self._app, lambda: self.store, self._recent)
 
     def ship(self, values: bytes | None = None) -> Snapshot:
         """Return the snapshot of the tree as it is now, once workers can fetch it.

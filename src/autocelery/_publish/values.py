@@ -9,13 +9,14 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cloudpickle
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery._publish import annotating
 from autocelery._publish.calling import is_in_main
-from autocelery.errors import NotShippable
+from autocelery._publish.cell_names import check_names
+from autocelery.errors import NameGone, NotShippable
+from autocelery_host import cells
+from autocelery_host.pickling import Pickler
 
 #: Options of ``@app.task`` that a task of ``__main__`` keeps on its way.
 _TASK_OPTIONS = (
@@ -60,51 +61,38 @@ def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
         name, task = waiting.popitem()
         function, options = _function_of(task), _options_of(task)
         mentioned: dict[str, Task] = {}
-        packed[name] = _packed(app, name, (function, options), mentioned)
+        packed[name] = _packed(app, name, (function, options), mentioned, sources)
         sources |= _source_of(function)
         waiting |= {each: found for each, found in mentioned.items() if each not in packed}
     return pickle.dumps({"tasks": packed, "sources": sources}, protocol=5)
 
 
-class _Pickler(cloudpickle.Pickler):
-    def __init__(self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task]) -> None:
-        super().__init__(file, protocol=5)
-        self._app = app
+class _Pickler(Pickler):
+    def __init__(
+        self, file: io.BytesIO, app: Celery, mentioned: dict[str, Task], sources: dict[str, str]
+    ) -> None:
+        super().__init__(file, app)
         self._mentioned = mentioned
+        self._sources = sources
 
-    def persistent_id(self, value: Any) -> tuple[str, str] | None:
-        """Leave the app, its Autocelery and tasks behind: the host has its own."""
-        kind = type(value)
-        if kind is type(self._app) and value is self._app:
-            return ("app", "")
-        if kind.__name__ == "Autocelery" and value is getattr(self._app, "autocelery", None):
-            return ("autocelery", "")
-        if issubclass(kind, Task) or kind.__name__ == "PromiseProxy":
-            task = value._get_current_object() if kind.__name__ == "PromiseProxy" else value
-            if not isinstance(task, Task):
-                return None
-            if is_in_main(task):
-                self._mentioned[task.name] = task
-            return ("task", task.name)
-        return None
+    def mention(self, task: Task) -> None:
+        """Take along a task that a host could not import."""
+        if is_in_main(task):
+            self._mentioned[task.name] = task
 
-    def reducer_override(self, value: Any) -> Any:
-        """Let a function go whose annotations cannot be evaluated, and a class with those that nobody read yet."""
-        try:
-            reduced = super().reducer_override(value)
-        except Exception:
-            if not isinstance(value, types.FunctionType):
-                raise
-            return super().reducer_override(annotating.as_text(value))
-        if isinstance(value, type) and reduced is not NotImplemented and annotating.settle(value):
-            return super().reducer_override(value)
-        return reduced
+    def mention_function(self, function: types.FunctionType) -> None:
+        """Take along the text of a cell that a function is from, and see that all its names are there."""
+        if cells.is_cell(function.__code__.co_filename):
+            check_names(function)
+            self._sources |= _source_of(function)
 
 
-def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task]) -> bytes:
+def _packed(app: Celery, name: str, value: Any, mentioned: dict[str, Task], sources: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, app, mentioned).dump(value)
+        _Pickler(buffer, app, mentioned, sources).dump(value)
+    except NameGone:
+        raise
     except Exception as exc:
         raise NotShippable(
             f"{name} cannot be sent to the workers by value: {type(exc).__name__}: {exc}. It refers to something "
@@ -135,4 +123,4 @@ def _source_of(function: Callable[..., Any]) -> dict[str, str]:
     if code is None:
         return {}
     lines = linecache.getlines(code.co_filename, getattr(function, "__globals__", None))
-    return {code.co_filename: "".join(lines)} if lines else {}
+    return {cells.file_name(code.co_filename): "".join(lines)} if lines else {}

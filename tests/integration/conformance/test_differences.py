@@ -80,3 +80,15 @@ def test_a_live_errback_of_a_deployed_call_is_called_with_the_id_only(fleet: Fle
     result = task("fails").apply_async(link_error=task("called").live.s())
     assert result.get(propagate=False, timeout=20).args == ("broken", 42)
     wait_for(lambda: any(result.id in args for args in fleet.watch.received(task("called").name)), 20)
+
+
+def test_a_result_that_cannot_be_stored_is_named_with_its_type(live: Live) -> None:
+    state, error = live(lambda on: on.returns_what_cannot_be_stored.delay()).value
+    assert state == "FAILURE"
+    assert "ValueNotPicklable" in error
+    assert "of type _thread.lock" in error
+
+
+@pytest.mark.reduced
+def test_a_result_that_json_does_not_carry_arrives_as_it_is(live: Live) -> None:
+    assert live(lambda on: on.returns_a_set.delay([1, 2])).value == ("SUCCESS", {1, 2})

@@ -9,7 +9,7 @@ import pytest
 
 from tests import since
 from tests.integration.conformance.fleets import Caller
-from tests.integration.conformance.records import Record, without_addresses
+from tests.integration.conformance.records import Record
 
 Same = Callable[..., Record]
 
@@ -106,12 +106,6 @@ def test_extended_results_name_the_task_and_its_arguments(same: Same) -> None:
     assert call.meta("args") == "[2]"
     assert call.meta("kwargs") == "{'y': 3}"
     assert call.meta("retries") == "0"
-
-
-def test_a_value_that_cannot_be_stored_fails_the_call(same: Same) -> None:
-    record = same(lambda on: on.returns_what_cannot_be_stored.delay(), apart_from=without_addresses)
-    assert record.value[0] == "FAILURE"
-    assert "EncodeError" in record.value[1]
 
 
 def test_a_class_based_task_and_one_with_a_name_of_its_own_run(same: Same) -> None:

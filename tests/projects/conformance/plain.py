@@ -25,6 +25,11 @@ def add(x, y=0):
 
 
 @app.task
+def returns_a_set(items):
+    return set(items)
+
+
+@app.task
 def multiply(x, y):
     return x * y
 

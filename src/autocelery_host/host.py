@@ -33,7 +33,7 @@ from celery.app import trace
 
 import autocelery_host
 from autocelery.errors import TaskNotInSnapshot
-from autocelery_host import aftermath, application, frames, importing, messages, outcome
+from autocelery_host import aftermath, application, frames, importing, messages, outcome, output
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
@@ -93,15 +93,28 @@ class Host:
         self._armed.begin()
         try:
             uuid, args, kwargs, request, *after = pickle.loads(payload)
+            channel = request[messages.HEADER].get(messages.OUTPUT)
             task = self._prepared(request)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
-            with self._armed:
-                result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+            again = messages.asking(lambda task_id, name: channel if task_id == uuid else None)
+            with again, output.captured(self._order.terms.agent, uuid, channel) as ending:
+                answer = self._traced(task, uuid, args, kwargs, request)
+                ending.final = not _runs_again(answer)
+            return answer
         except BaseException as exc:
             return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         finally:
             _flush()
+
+    def _traced(
+        self, task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]
+    ) -> dict[str, Any]:
+        try:
+            with self._armed:
+                result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+        except BaseException as exc:
+            return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         if info:
             text = self._app.backend.with_local_paths(str(result.traceback))
             return {"failed": outcome.of_exception(result.exception, text), "runtime": runtime}
@@ -152,6 +165,11 @@ def _reset_signals(armed: Armed) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     armed.install()
+
+
+def _runs_again(answer: dict[str, Any]) -> bool:
+    told = answer.get("raised") or answer.get("failed") or {}
+    return told.get("kind") == "retry" or bool(told.get("requeue"))
 
 
 def _has_left(answer: dict[str, Any]) -> bool:

@@ -23,6 +23,8 @@ from kombu.utils.imports import symbol_by_name
 LIVE_TASK: Final = "autocelery.live"
 HEADER: Final = "autocelery"
 HEADER_VERSION: Final = 1
+#: The field of the header with the channel that wants the call's output.
+OUTPUT: Final = "output"
 
 #: What the worker's main process reads from the task of a message, besides the limits that
 #: Celery sends itself. Each is sent only where it differs from Celery's default.
@@ -48,6 +50,10 @@ _aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
 #: The same, for a whole process: a host's.
 _process_aim: Aim | None = None
 
+#: Gives, for the id and the name of a call, the channel that its output is sent to; ``None``: nobody wants it.
+Asking = Callable[[str, str], str | None]
+_asking: ContextVar[Asking | None] = ContextVar("autocelery_asking", default=None)
+
 
 def send_everything_as(snapshot: str, key: str) -> None:
     """Make every call that this process sends a live call of ``snapshot``."""
@@ -63,6 +69,16 @@ def sending_as(aim: Aim) -> Iterator[None]:
         yield
     finally:
         _aim.reset(token)
+
+
+@contextlib.contextmanager
+def asking(wants: Asking) -> Iterator[None]:
+    """Have the live calls sent in this block, in this thread or task, send their output where ``wants`` says."""
+    token = _asking.set(wants)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
 
 
 def header_for(app: Celery, name: str, snapshot: str, key: str, task: Task | None = None) -> dict[str, Any]:
@@ -105,6 +121,9 @@ class LiveMessages(AMQP):
             LIVE_TASK,
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, header["snapshot"], header["key"])
+        wants = _asking.get()
+        if wants is not None and (channel := wants(str(options["task_id"]), header["task"])) is not None:
+            header = {**header, OUTPUT: channel}
         whose = _aim_of_hanging(header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):

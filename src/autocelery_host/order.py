@@ -13,13 +13,14 @@ class WorkerTerms:
 
     ``settings`` are the worker's connections: broker, result backend and
     their options. ``log`` holds the level, file and redirection that the
-    worker logs with.
+    worker logs with. ``agent`` is the path of the agent's socket.
     """
 
     hostname: str
     settings: Mapping[str, Any]
     blocks_joins: bool
     log: Mapping[str, Any] = field(default_factory=dict)
+    agent: str = ""
     idle_seconds: float = 600.0
     max_calls: int = 10_000
     max_memory: int = 0

@@ -16,7 +16,7 @@ from celery import Celery
 from autocelery import _config
 from autocelery._blobs import store_url_for
 from autocelery._hosting.lease import HostPool, ask
-from autocelery._hosting.starting import AgentProcess
+from autocelery._hosting.starting import SOCKET_NAME, AgentProcess
 from autocelery._hosting.terms import AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError, ConfigurationError
 from autocelery_host import importing
@@ -176,7 +176,7 @@ def _terms(app: Celery, worker: Any, folder: Path) -> AgentTerms:
         cache_max=_config.size_setting("AUTOCELERY_CACHE_MAX", _config.DEFAULT_CACHE_MAX),
         builds_environments=_config.builds_environments(),
         preload=_third_party_modules(),
-        host=_worker_terms(app, worker),
+        host=_worker_terms(app, worker, str(folder / SOCKET_NAME)),
     )
 
 
@@ -185,7 +185,7 @@ def _third_party_modules() -> tuple[str, ...]:
     return tuple(name for name in loaded if not name.startswith("autocelery"))
 
 
-def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
+def _worker_terms(app: Celery, worker: Any, agent: str) -> WorkerTerms:
     pool = getattr(worker, "pool_cls", None)
     settings = {name: app.conf.get(name) for name in CONNECTION_SETTINGS}
     log = {
@@ -199,6 +199,7 @@ def _worker_terms(app: Celery, worker: Any) -> WorkerTerms:
         settings={name: value for name, value in settings.items() if value is not None},
         blocks_joins=bool(getattr(pool, "task_join_will_block", True)),
         log=log,
+        agent=agent,
         idle_seconds=_config.count_setting("AUTOCELERY_HOST_IDLE", _config.DEFAULT_HOST_IDLE),
         max_calls=_config.count_setting("AUTOCELERY_HOST_MAX_CALLS", _config.DEFAULT_HOST_MAX_CALLS),
         max_memory=_config.size_setting("AUTOCELERY_HOST_MAX_MEMORY", _config.DEFAULT_HOST_MAX_MEMORY),

@@ -5,7 +5,9 @@ Each connection is a lease, or a question, in frames of JSON. ``{"op":
 "lease", "snapshot": …, "key": …}`` is answered with ``{"accepted": true}`` at
 once, then with ``{"pid": n, "expires": seconds}`` and the host's socket
 beside it, or with ``{"error": [class, message]}``. ``{"op": "status"}`` and
-``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. A
+``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. With
+``{"op": "output", "call": …, "channel": …, "mark": hex}`` a host hands over
+two pipes, and says ``{"final": …}`` when the call has ended. A
 lease lasts as long as its connection: whoever holds it may die in any way,
 and the host's process group is killed.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -26,7 +29,10 @@ import sys
 import threading
 from typing import Any
 
+from autocelery._blobs import BlobStore, open_store
+from autocelery._hosting import relaying
 from autocelery._hosting.lending import Lender
+from autocelery._hosting.outbox import Outbox
 from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError, DiskFull
 from autocelery_host import frames
@@ -58,6 +64,7 @@ class Agent:
         self._listener = listener
         self._lender: Lender | None = None
         self._lock = threading.Lock()
+        self._outbox = Outbox(self._store)
 
     def serve(self) -> None:
         """Accept connections until the worker is gone; then nothing is left behind."""
@@ -89,13 +96,19 @@ class Agent:
                     raise self._typed(exc) from exc
             return self._lender
 
+    @functools.cache  # noqa: B019 - there is one agent, as long as its process
+    def _store(self) -> BlobStore | None:
+        return open_store(self._terms.store) if self._terms.store else None
+
     def _converse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, frames.FrameTooLarge):
-            payload = frames.receive(connection)
+            payload, fds = frames.receive_with_fds(connection)
             if payload is None:
                 return
             question = json.loads(payload)
-            if question["op"] == "lease":
+            if question["op"] == "output":
+                relaying.relay(connection, question, fds, self._outbox)
+            elif question["op"] == "lease":
                 frames.send(connection, b'{"accepted": true}')
                 self._lend(connection, question["snapshot"], question["key"])
             else:

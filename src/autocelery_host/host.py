@@ -97,7 +97,7 @@ class Host:
             task = self._prepared(request)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
-            again = messages.asking(lambda task_id, name: channel if task_id == uuid else None)
+            again = messages.asking(lambda app, task_id, name: channel if task_id == uuid else None)
             with again, output.captured(self._order.terms.agent, uuid, channel) as ending:
                 answer = self._traced(task, uuid, args, kwargs, request)
                 ending.final = not _runs_again(answer)

@@ -50,8 +50,8 @@ _aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
 #: The same, for a whole process: a host's.
 _process_aim: Aim | None = None
 
-#: Gives, for the id and the name of a call, the channel that its output is sent to; ``None``: nobody wants it.
-Asking = Callable[[str, str], str | None]
+#: Gives the channel that the output of an app's call is sent to, by id and name; ``None``: nobody wants it.
+Asking = Callable[[Celery, str, str], str | None]
 _asking: ContextVar[Asking | None] = ContextVar("autocelery_asking", default=None)
 
 
@@ -122,8 +122,9 @@ class LiveMessages(AMQP):
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, header["snapshot"], header["key"])
         wants = _asking.get()
-        if wants is not None and (channel := wants(str(options["task_id"]), header["task"])) is not None:
-            header = {**header, OUTPUT: channel}
+        if wants is not None:
+            channel = wants(self.app, str(options["task_id"]), header["task"])
+            header = {**header, OUTPUT: channel} if channel is not None else header
         whose = _aim_of_hanging(header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from autocelery._model import Snapshot
 from autocelery.errors import BrokerUnavailable, WrongCall
-from autocelery_host.messages import HEADER, LIVE_TASK, asking, exec_options, header_for
+from autocelery_host.messages import HEADER, LIVE_TASK, exec_options, header_for
 
 #: Gives the snapshot that a call of this task runs; asked at each call.
 Source = Callable[[Task], Snapshot]
@@ -64,7 +64,7 @@ class LiveCall:
             return task.apply_async(args, kwargs, **options)
         headers = {**(options.pop("headers", None) or {}), HEADER: self._header()}
         try:
-            with asking(app.autocelery.listener.ask) if output else nullcontext():
+            with app.autocelery.listener.hearing() if output else nullcontext():
                 return task.apply_async(args, kwargs, headers=headers, **options)
         except OperationalError as exc:
             raise broker_gone(app, exc) from exc

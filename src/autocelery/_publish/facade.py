@@ -170,7 +170,7 @@ class Autocelery:
             snapshot = source(app._tasks.get(name))
             return snapshot.id, snapshot.key
 
-        with messages.sending_as(aim), messages.asking(self.listener.ask) if output else nullcontext():
+        with messages.sending_as(aim), self.listener.hearing() if output else nullcontext():
             yield
 
     def source(self, task: Task | None) -> Snapshot:

@@ -11,9 +11,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from autocelery._blobs import BlobStore, output
 from autocelery.errors import AutoceleryError
+from autocelery_host import messages
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,10 @@ class Listener:
     def store(self) -> BlobStore:
         """The blob store."""
         return self._open_store()
+
+    def hearing(self) -> AbstractContextManager[None]:
+        """Have the calls that this thread or task sends in a ``with`` block send their output here."""
+        return messages.asking(lambda app, task_id, name: self.ask(task_id, name))
 
     def ask(self, task_id: str, name: str) -> str | None:
         """Listen to a call that is about to be sent, and return the channel; ``None`` if the store is not to be had.

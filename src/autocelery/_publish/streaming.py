@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 
 from celery.result import AsyncResult
 
+from autocelery._blobs import output
 from autocelery._publish.listening import Listener
 from autocelery._publish.reading import Output, Reader, read_all
 from autocelery._publish.showing import Printer
@@ -49,8 +50,9 @@ def _streamed(listener: Listener, results: Sequence[AsyncResult]) -> Iterator[Ou
             shown = _read(listener, list(readers.values()))
             yield from shown
             for task_id in [each for each in readers if readers[each].has_ended or over.is_over(each)]:
-                del readers[task_id]
                 listener.close(task_id)
+                if not readers.pop(task_id).has_ended:
+                    _forget(listener, task_id)
             if not shown and readers:
                 over.look(readers)
                 time.sleep(INTERVAL)
@@ -67,6 +69,12 @@ def _read(listener: Listener, readers: Sequence[Reader]) -> list[Output]:
     except AutoceleryError as exc:  # it may come back; the calls' results do not hang on it
         logger.debug("Output cannot be read: %s", exc)
         return []
+
+
+def _forget(listener: Listener, task_id: str) -> None:
+    """Remove what is left of a call that ended without a word."""
+    with contextlib.suppress(AutoceleryError):
+        listener.store.discard(output.everything(task_id))
 
 
 class _Over:
@@ -119,7 +127,7 @@ class Follower:
 
     def sending(self) -> AbstractContextManager[None]:
         """Have the calls that this thread or task sends in a ``with`` block followed."""
-        return messages.asking(self._ask)
+        return messages.asking(lambda app, task_id, name: self.ask(task_id, name))
 
     def following(self) -> list[str]:
         """Return the ids of the calls that have not said that they ended."""
@@ -141,10 +149,16 @@ class Follower:
                 time.sleep(SHORT_INTERVAL)
         for task_id in self.following():
             self._listener.close(task_id)
+            if has_ended(task_id):
+                _forget(self._listener, task_id)
         with contextlib.suppress(OSError, ValueError):
             self._printer.close()
 
-    def _ask(self, task_id: str, name: str) -> str | None:
+    def ask(self, task_id: str, name: str) -> str | None:
+        """Follow a call that is about to be sent, and return the channel for its header.
+
+        ``None`` where its output is not to be had, or `MOST` calls are followed already.
+        """
         if len(self._readers) >= MOST:
             return None  # a script that sends thousands: nobody reads what all of them print
         channel = self._listener.ask(task_id, name)

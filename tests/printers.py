@@ -47,6 +47,22 @@ def again(self):
     return "done"
 
 @app.task
+def shout(*words):
+    print(words[-1])
+    return words[-1]
+
+@app.task
+def fork():
+    "Print in a process of our own kind, and as bytes."
+    import multiprocessing
+    process = multiprocessing.get_context("fork").Process(target=print, args=("from a fork",))
+    process.start()
+    process.join()
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(b"bytes\\n")
+        sys.stdout.buffer.flush()
+
+@app.task
 def fail():
     print("before it fails")
     raise LookupError("nothing here")
@@ -105,6 +121,16 @@ def watched(*calls):
     from shop.celery import auto
     results = [task.live.apply_async(args, output=True) for task, *args in calls]
     return [list(told) for told in _told(auto, results)], [each.get(timeout=30) for each in results]
+
+def composed():
+    "Return what the parts of a chain and of a chord print, and their results."
+    from celery import chain, chord
+    from shop.celery import auto
+    with auto.live(output=True):
+        last = chain(shout.s("one"), shout.s("two"), shout.s("three"))()
+        body = chord([shout.s("head"), shout.s("other head")])(shout.s("body"))
+    calls = [last, last.parent, last.parent.parent, body, *body.parent.results]
+    return sorted(told[1] for told in _told(auto, calls)), [last.get(timeout=20), body.get(timeout=20)]
 
 def seen(result, gate):
     "Return what came until the gate was opened, which it is when something comes, and what came after that."

@@ -93,12 +93,12 @@ class Host:
         self._armed.begin()
         try:
             uuid, args, kwargs, request, *after = pickle.loads(payload)
-            channel = request[messages.HEADER].get(messages.OUTPUT)
+            channels = self._channels(uuid, request)
             task = self._prepared(request)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
-            again = messages.asking(lambda app, task_id, name: channel if task_id == uuid else None)
-            with again, output.captured(self._order.terms.agent, uuid, channel) as ending:
+            asking = messages.asking(lambda app, task_id, name: channels.get(task_id))
+            with asking, output.captured(self._order.terms.agent, uuid, channels.get(uuid)) as ending:
                 answer = self._traced(task, uuid, args, kwargs, request)
                 ending.final = not _runs_again(answer)
             return answer
@@ -106,6 +106,16 @@ class Host:
             return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         finally:
             _flush()
+
+    def _channels(self, uuid: str, request: dict[str, Any]) -> dict[str, str]:
+        """Return, by their ids, the channels that want the output of this call, and of what follows it."""
+        wanted = request[messages.HEADER].get(messages.OUTPUT)
+        if not wanted:
+            return {}
+        channels = {uuid: wanted}
+        for each in [*(request.get("chain") or ()), request.get("chord")]:
+            channels |= messages.channels_of(self._app, each)
+        return channels
 
     def _traced(
         self, task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]

@@ -121,10 +121,7 @@ class LiveMessages(AMQP):
             LIVE_TASK,
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, header["snapshot"], header["key"])
-        wants = _asking.get()
-        if wants is not None:
-            channel = wants(self.app, str(options["task_id"]), header["task"])
-            header = {**header, OUTPUT: channel} if channel is not None else header
+        header = _asked(self.app, header, options["task_id"])
         whose = _aim_of_hanging(header["snapshot"], header["key"])
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):
@@ -169,6 +166,28 @@ def to_live(app: Celery, signature: Any, aim: Aim) -> Any:
     One that is live already keeps the snapshot that it names.
     """
     return _converted(signature, lambda plain: _live_leaf(app, plain, aim))
+
+
+def _asked(app: Celery, header: dict[str, Any], task_id: str | None) -> dict[str, Any]:
+    """Return ``header`` with the channel that wants the output of the call with that id, if one does."""
+    wants = _asking.get()
+    channel = wants(app, task_id, header["task"]) if wants is not None and task_id else None
+    return header if channel is None else {**header, OUTPUT: channel}
+
+
+def channels_of(app: Celery, signature: Any) -> dict[str, str]:
+    """Return, by their ids, the channels that want the output of the calls in ``signature``."""
+    found: dict[str, str] = {}
+
+    def note(leaf: dict[str, Any]) -> dict[str, Any]:
+        options = leaf.get("options") or {}
+        header = options.get(HEADER) or (options.get("headers") or {}).get(HEADER) or {}
+        if OUTPUT in header and options.get("task_id"):
+            found[options["task_id"]] = header[OUTPUT]
+        return leaf
+
+    _converted(signature, note)
+    return found
 
 
 def _aim_of_hanging(snapshot: str, key: str) -> Aim:
@@ -231,16 +250,27 @@ def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, An
     options = dict(signature.get("options") or {})
     headers = dict(options.get("headers") or {})
     if signature["task"] == LIVE_TASK:
-        return signature
+        return _asked_leaf(app, signature, options, headers)
     name = signature["task"]
     if HEADER not in headers:
         target = aim(app, name)
         if target is None:
             return signature
         headers[HEADER] = header_for(app, name, *target)
+    headers[HEADER] = _asked(app, headers[HEADER], options.get("task_id"))
     options.update({"headers": headers, HEADER: headers[HEADER], "route_name": name})
     options.setdefault("shadow", name)
     return {**signature, "task": LIVE_TASK, "options": options}
+
+
+def _asked_leaf(
+    app: Celery, signature: dict[str, Any], options: dict[str, Any], headers: dict[str, Any]
+) -> dict[str, Any]:
+    header = options.get(HEADER) or headers.get(HEADER)
+    if not header or (asked := _asked(app, header, options.get("task_id"))) is header:
+        return signature
+    options.update({"headers": {**headers, HEADER: asked}, HEADER: asked})
+    return {**signature, "options": options}
 
 
 def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[str, Any]:

@@ -220,5 +220,5 @@ class _Records(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        content = f"{record.levelname}\0{record.name}\0{text}\n"
+        content = f"{record.levelname[:16]}\0{record.name[:128]}\0{text}\n"
         self._copies.write(LOG, content.encode("utf-8", "backslashreplace"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autocelery._cli import printing
+from autocelery.errors import AutoceleryError, HostLost
 
 if TYPE_CHECKING:
     from autocelery import Autocelery
@@ -57,7 +58,8 @@ class Watch:
             value = sent.get(timeout=timeout, propagate=False)
         else:
             value = result_with_progress(sent, timeout, self._bar.show)
-        self._has_ended = True
+        was_refused = isinstance(value, AutoceleryError) and not isinstance(value, HostLost)
+        self._has_ended = not was_refused  # who was refused has no last words
         self._stop()
         return value
 

@@ -30,6 +30,9 @@ AT_ONCE = 2
 PENDING_BYTES = 2**19
 #: A log record is cut to so many bytes.
 RECORD_BYTES = 2**15
+#: What a piece's header takes; and what is left of a chunk in which no further piece is begun.
+_HEADER_BYTES = 48
+_SMALLEST_ROOM = 1024
 #: Seconds between two looks whether anybody listens, and after which one who has not stirred is gone.
 LOOK_INTERVAL = 2.0
 LAPSE = 10.0
@@ -69,11 +72,12 @@ class Outgoing:
                 self._pending[-1] = replace(last, content=last.content + piece.content)
             else:
                 self._pending.append(piece)
+                self._size += _HEADER_BYTES + len(piece.logger)
             self._size += len(piece.content)
             while self._size > PENDING_BYTES:
-                dropped = len(self._pending.popleft().content)
-                self._size -= dropped
-                self._at += dropped
+                dropped = self._pending.popleft()
+                self._size -= _cost(dropped)
+                self._at += len(dropped.content)
         self._wake(False)
 
     def end(self, final: bool) -> None:
@@ -110,22 +114,31 @@ class Outgoing:
             return bool(self._pending or self._end or self._ready)
 
     def _cut(self) -> Chunk:
+        """Take a chunk's worth of what is pending; a log record stays in one piece."""
         pieces: list[Piece] = []
-        room = output.CHUNK_BYTES
-        while self._pending and room:
-            if pieces and self._pending[0].stream == "log" and len(self._pending[0].content) > room:
-                break  # a record stays in one piece
-            first = self._pending.popleft()
-            if len(first.content) > room:
-                self._pending.appendleft(replace(first, content=first.content[room:]))
-                first = replace(first, content=first.content[:room])
-            pieces.append(first)
-            room -= len(first.content)
-        chunk = Chunk(self._run, self._number, self._at, tuple(pieces))
+        at, room = self._at, output.CHUNK_BYTES
+        while self._pending and room > _SMALLEST_ROOM:
+            piece = self._pending[0]
+            if _cost(piece) > room and piece.stream == "log" and pieces:
+                break
+            self._pending.popleft()
+            self._size -= _cost(piece)
+            if _cost(piece) > room:
+                fits = room - _cost(replace(piece, content=b""))
+                self._pending.appendleft(rest := replace(piece, content=piece.content[fits:]))
+                self._size += _cost(rest)
+                piece = replace(piece, content=piece.content[:fits])
+            pieces.append(piece)
+            room -= _cost(piece)
+            self._at += len(piece.content)
+        chunk = Chunk(self._run, self._number, at, tuple(pieces))
         self._number += 1
-        self._at += output.CHUNK_BYTES - room
-        self._size -= output.CHUNK_BYTES - room
         return chunk
+
+
+def _cost(piece: Piece) -> int:
+    """Return the bytes that a piece takes in the store, at most."""
+    return _HEADER_BYTES + len(piece.logger) + len(piece.content)
 
 
 class Outbox:

@@ -49,7 +49,7 @@ def _streamed(listener: Listener, results: Sequence[AsyncResult]) -> Iterator[Ou
         while readers:
             shown = _read(listener, list(readers.values()))
             yield from shown
-            for task_id in [each for each in readers if readers[each].has_ended or over.is_over(each)]:
+            for task_id in [each for each, reader in readers.items() if over.is_over(reader)]:
                 listener.close(task_id)
                 if not readers.pop(task_id).has_ended:
                     _forget(listener, task_id)
@@ -85,9 +85,12 @@ class _Over:
         self._since: dict[str, float] = {}
         self._looked = time.monotonic()
 
-    def is_over(self, task_id: str) -> bool:
-        """Whether it ended long enough ago for its last words to have come."""
-        return time.monotonic() - self._since.get(task_id, time.monotonic()) > GRACE
+    def is_over(self, reader: Reader) -> bool:
+        """Whether a call has said that it ended, or did so long enough ago for its last words to have come."""
+        since = self._since.get(reader.task_id)
+        if since is None or reader.has_ended:
+            return reader.has_ended
+        return reader.is_between_runs or time.monotonic() - since > GRACE
 
     def look(self, task_ids: Iterable[str]) -> None:
         """Ask the result backend, where that is due."""
@@ -144,7 +147,7 @@ class Follower:
         if self._thread is not None:
             self._thread.join(GRACE)
         deadline = time.monotonic() + GRACE
-        while [each for each in self.following() if has_ended(each)] and time.monotonic() < deadline:
+        while any(has_ended(each) for each in self._awaited()) and time.monotonic() < deadline:
             if not self._step():
                 time.sleep(SHORT_INTERVAL)
         for task_id in self.following():
@@ -154,12 +157,16 @@ class Follower:
         with contextlib.suppress(OSError, ValueError):
             self._printer.close()
 
+    def _awaited(self) -> list[str]:
+        with self._lock:
+            return [each for each, reader in self._readers.items() if not reader.is_between_runs]
+
     def ask(self, task_id: str, name: str) -> str | None:
         """Follow a call that is about to be sent, and return the channel for its header.
 
         ``None`` where its output is not to be had, or `MOST` calls are followed already.
         """
-        if len(self._readers) >= MOST:
+        if len(self._readers) >= MOST and task_id not in self._readers:
             return None  # a script that sends thousands: nobody reads what all of them print
         channel = self._listener.ask(task_id, name)
         if channel is not None:

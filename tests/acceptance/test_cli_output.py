@@ -113,6 +113,23 @@ def test_call_of_a_task_that_fails_shows_what_it_printed_before_the_traceback(sh
     assert done.stderr.startswith("before it fails\nTraceback")
 
 
+def test_call_prints_the_result_though_nobody_reads_the_rest(shop: Shop) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        command = [*_COMMAND, "call", "shop.tasks.shout", "something"]
+        done = subprocess.run(
+            command,
+            cwd=shop.top,
+            env=environment(shop),
+            stdout=subprocess.PIPE,
+            stderr=closed,
+            timeout=60,
+            check=False,
+        )
+    assert done.stdout == b'"something"\n'
+
+
 def test_call_of_a_task_that_prints_nothing_waits_for_nothing(shop: Shop) -> None:
     def seconds(*options: str) -> float:
         began = time.monotonic()
@@ -120,7 +137,9 @@ def test_call_of_a_task_that_prints_nothing_waits_for_nothing(shop: Shop) -> Non
         return time.monotonic() - began
 
     seconds()
-    assert min(seconds() for _ in range(4)) < min(seconds("--quiet") for _ in range(4)) + 0.3
+    assert (
+        min(seconds() for _ in range(4)) < min(seconds("--quiet") for _ in range(4)) + 1
+    )  # a machine's noise
 
 
 def test_run_says_whose_each_line_is_where_several_run_and_leaves_stdout_to_the_script(

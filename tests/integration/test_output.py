@@ -114,9 +114,14 @@ def test_the_workers_log_has_what_it_has_without_a_listener(place: Place, gate: 
         done.touch()
         before = len(place.worker.text())
         place.caller.do(f"tasks.talk.live.apply_async(({str(done)!r},), output={output}).get(timeout=20)")
-        wait_for(lambda: "succeeded" in place.worker.text()[before:], 10, "the worker has logged it")
-        text = re.sub(r"[\da-f-]{36}|[\d.]{3,}|^\[.*?\] ", "", place.worker.text()[before:], flags=re.M)
-        return sorted(line for line in text.splitlines() if "received" not in line)
+        wait_for(
+            lambda: all(each in place.worker.text()[before:] for each in ("succeeded", "child complained")),
+            10,
+            "the worker has logged it",
+        )
+        text = place.worker.text()[before:].replace("at last", "at last\n")
+        text = re.sub(r"[\da-f-]{36}|[\d.]{3,}|^\[.*?\] ", "", text, flags=re.M)
+        return sorted(line for line in text.splitlines() if line.strip() and "received" not in line)
 
     with_listener = logged(True, "with")
     assert "child complained" in with_listener

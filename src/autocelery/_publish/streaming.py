@@ -103,10 +103,12 @@ class _Over:
 
 
 def has_result(result: AsyncResult) -> bool:
-    """Whether the result is there; where none is kept it never is."""
-    with contextlib.suppress(NotImplementedError, AttributeError):
+    """Whether the result is there; where none is kept, or the backend does not answer, it is not."""
+    try:
         return bool(result.ready())
-    return False
+    except Exception as exc:  # noqa: BLE001 - a backend raises what it likes, and who waits for the result meets it
+        logger.debug("Whether a call has ended cannot be read: %r", exc)
+        return False
 
 
 class Follower:
@@ -147,15 +149,15 @@ class Follower:
         if self._thread is not None:
             self._thread.join(GRACE)
         deadline = time.monotonic() + GRACE
-        while any(has_ended(each) for each in self._awaited()) and time.monotonic() < deadline:
-            if not self._step():
-                time.sleep(SHORT_INTERVAL)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads what is printed any more
+            while any(has_ended(each) for each in self._awaited()) and time.monotonic() < deadline:
+                if not self._step():
+                    time.sleep(SHORT_INTERVAL)
+            self._printer.close()
         for task_id in self.following():
             self._listener.close(task_id)
             if has_ended(task_id):
                 _forget(self._listener, task_id)
-        with contextlib.suppress(OSError, ValueError):
-            self._printer.close()
 
     def _awaited(self) -> list[str]:
         with self._lock:

@@ -1,9 +1,10 @@
 """What runs in zygote and host: standard library and Celery only.
 
-Five files, in the order in which an edit meets them: ``zygote`` forks,
+Six files, in the order in which an edit meets them: ``zygote`` forks,
 ``host`` answers calls, ``importing`` prepares the interpreter and imports the
 snapshot's app, ``messages`` makes what the snapshot's code sends live again,
-``values`` unpacks functions that are in no module. ``frames`` and ``limits``
+``values`` unpacks functions that are in no module. ``output`` catches what a
+task prints, where somebody asked for it. ``frames`` and ``limits``
 are what they stand on.
 """
 

@@ -33,7 +33,16 @@ from celery.app import trace
 
 import autocelery_host
 from autocelery.errors import TaskNotInSnapshot
-from autocelery_host import aftermath, application, attachments, frames, importing, messages, outcome
+from autocelery_host import (
+    aftermath,
+    application,
+    attachments,
+    frames,
+    importing,
+    messages,
+    outcome,
+    output,
+)
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
@@ -93,19 +102,40 @@ class Host:
         self._armed.begin()
         try:
             uuid, args, kwargs, request, *after = pickle.loads(payload)
+            channels = self._channels(uuid, request)
             task = self._prepared(request)
-            if (
-                attachments.MARK.encode() in payload
-            ):  # a scan of the bytes is cheaper than a walk over the values
+            if attachments.MARK.encode() in payload:  # looking at bytes is cheaper than at values
                 args, kwargs = self._opened(args), self._opened(kwargs)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
-            with self._armed:
-                result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+            asking = messages.asking(lambda app, task_id, name: channels.get(task_id))
+            with asking, output.captured(self._order.agent, uuid, channels.get(uuid)) as ending:
+                answer = self._traced(task, uuid, args, kwargs, request)
+                ending.final = not _runs_again(answer)
+            return answer
         except BaseException as exc:
             return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         finally:
             _flush()
+
+    def _channels(self, uuid: str, request: dict[str, Any]) -> dict[str, str]:
+        """Return, by their ids, the channels that want the output of this call, and of what follows it."""
+        wanted = request[messages.HEADER].get(messages.OUTPUT)
+        if not wanted:
+            return {}
+        channels = {uuid: wanted}
+        for each in [*(request.get("chain") or ()), request.get("chord")]:
+            channels |= messages.channels_of(self._app, each)
+        return channels
+
+    def _traced(
+        self, task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]
+    ) -> dict[str, Any]:
+        try:
+            with self._armed:
+                result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+        except BaseException as exc:
+            return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         if info:
             text = self._app.backend.with_local_paths(str(result.traceback))
             return {"failed": outcome.of_exception(result.exception, text), "runtime": runtime}
@@ -163,6 +193,11 @@ def _reset_signals(armed: Armed) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     armed.install()
+
+
+def _runs_again(answer: dict[str, Any]) -> bool:
+    told = answer.get("raised") or answer.get("failed") or {}
+    return told.get("kind") == "retry" or bool(told.get("requeue"))
 
 
 def _has_left(answer: dict[str, Any]) -> bool:

@@ -25,6 +25,8 @@ from autocelery_host import attachments
 LIVE_TASK: Final = "autocelery.live"
 HEADER: Final = "autocelery"
 HEADER_VERSION: Final = 1
+#: The field of the header with the channel that wants the call's output.
+OUTPUT: Final = "output"
 
 #: What the worker's main process reads from the task of a message, besides the limits that
 #: Celery sends itself. Each is sent only where it differs from Celery's default.
@@ -50,6 +52,10 @@ _aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
 #: The same, for a whole process: a host's.
 _process_aim: Aim | None = None
 
+#: Gives the channel that the output of an app's call is sent to, by id and name; ``None``: nobody wants it.
+Asking = Callable[[Celery, str, str], str | None]
+_asking: ContextVar[Asking | None] = ContextVar("autocelery_asking", default=None)
+
 
 def send_everything_as(snapshot: str, key: str) -> None:
     """Make every call that this process sends a live call of ``snapshot``."""
@@ -65,6 +71,16 @@ def sending_as(aim: Aim) -> Iterator[None]:
         yield
     finally:
         _aim.reset(token)
+
+
+@contextlib.contextmanager
+def asking(wants: Asking) -> Iterator[None]:
+    """Have the live calls sent in this block, in this thread or task, send their output where ``wants`` says."""
+    token = _asking.set(wants)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
 
 
 def header_for(app: Celery, name: str, snapshot: str, key: str, task: Task | None = None) -> dict[str, Any]:
@@ -107,6 +123,7 @@ class LiveMessages(AMQP):
             LIVE_TASK,
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, header["snapshot"], header["key"])
+        header = _asked(self.app, header, options["task_id"])
         self._make_hanging_live(options, header)
         real = header["task"]
         attachments.attach_arguments(self.app, options, header["snapshot"], real)
@@ -161,6 +178,28 @@ def to_live(app: Celery, signature: Any, aim: Aim, serializer: str = "json") -> 
     if attachments.carries(live, serializer):
         return live
     return _converted(live, lambda leaf: _attached_leaf(app, leaf, serializer))
+
+
+def _asked(app: Celery, header: dict[str, Any], task_id: str | None) -> dict[str, Any]:
+    """Return ``header`` with the channel that wants the output of the call with that id, if one does."""
+    wants = _asking.get()
+    channel = wants(app, task_id, header["task"]) if wants is not None and task_id else None
+    return header if channel is None else {**header, OUTPUT: channel}
+
+
+def channels_of(app: Celery, signature: Any) -> dict[str, str]:
+    """Return, by their ids, the channels that want the output of the calls in ``signature``."""
+    found: dict[str, str] = {}
+
+    def note(leaf: dict[str, Any]) -> dict[str, Any]:
+        options = leaf.get("options") or {}
+        header = options.get(HEADER) or (options.get("headers") or {}).get(HEADER) or {}
+        if OUTPUT in header and options.get("task_id"):
+            found[options["task_id"]] = header[OUTPUT]
+        return leaf
+
+    _converted(signature, note)
+    return found
 
 
 def _aim_of_hanging(snapshot: str, key: str) -> Aim:
@@ -223,13 +262,14 @@ def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, An
     options = dict(signature.get("options") or {})
     headers = dict(options.get("headers") or {})
     if signature["task"] == LIVE_TASK:
-        return signature
+        return _asked_leaf(app, signature, options, headers)
     name = signature["task"]
     if HEADER not in headers:
         target = aim(app, name)
         if target is None:
             return signature
         headers[HEADER] = header_for(app, name, *target)
+    headers[HEADER] = _asked(app, headers[HEADER], options.get("task_id"))
     options.update({"headers": headers, HEADER: headers[HEADER], "route_name": name})
     options.setdefault("shadow", name)
     return {**signature, "task": LIVE_TASK, "options": options}
@@ -241,6 +281,16 @@ def _attached_leaf(app: Celery, signature: dict[str, Any], serializer: str) -> d
     if signature["task"] != LIVE_TASK or header is None:
         return signature
     return attachments.attach_to_signature(app, signature, serializer, header)
+
+
+def _asked_leaf(
+    app: Celery, signature: dict[str, Any], options: dict[str, Any], headers: dict[str, Any]
+) -> dict[str, Any]:
+    header = options.get(HEADER) or headers.get(HEADER)
+    if not header or (asked := _asked(app, header, options.get("task_id"))) is header:
+        return signature
+    options.update({"headers": {**headers, HEADER: asked}, HEADER: asked})
+    return {**signature, "options": options}
 
 
 def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import sys
 import threading
 import warnings
 
-from autocelery_host import frames, host, importing
+from autocelery_host import frames, host, importing, output
 from autocelery_host.limits import die_with_parent, outlive_parent
 from autocelery_host.noticing import Noticing
 
@@ -58,6 +58,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     die_with_parent(int(sys.argv[2]))
+    output.keep_log_apart()
     Zygote(control).serve()
 
 

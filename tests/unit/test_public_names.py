@@ -22,11 +22,13 @@ def test_the_package_exports_the_facade_the_snapshot_and_the_errors() -> None:
 def test_an_autocelery_has_these_names() -> None:
     assert public(autocelery.Autocelery) == {
         "found",
+        "listener",
         "live",
         "map",
         "shipper",
         "snapshot",
         "source",
+        "stream",
         "using",
         "wait",
     }

@@ -11,6 +11,7 @@ import click
 
 from autocelery._cli import printing
 from autocelery._cli.shell import Shell, patience_with
+from autocelery._cli.watching import Watch
 from autocelery.errors import AutoceleryError
 
 
@@ -22,6 +23,7 @@ from autocelery.errors import AutoceleryError
 @click.option("--using", metavar="SNAPSHOT", help="Run this snapshot's code, not the working tree's.")
 @click.option("--queue", help="Send it to this queue.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the call's id.")
+@click.option("--quiet", is_flag=True, help="Do not show what the task prints and logs.")
 @click.option("--no-check", is_flag=True, help="Send it without asking first whether a worker would take it.")
 @click.option("--json", "as_json", is_flag=True, help="Print id, snapshot, state and result as JSON.")
 @click.argument("task")
@@ -31,15 +33,17 @@ def call(shell: Shell, /, task: str, arguments: tuple[str, ...], **options: Any)
     """Run TASK with ARGUMENTS on a worker, with the code in front of you, and print its result.
 
     An argument is JSON where it parses as that, else text; name=value is a keyword argument.
-    The options come before TASK.
+    The options come before TASK. What the task prints and logs goes to standard error, while it runs.
     """
     asked = Options(**options)
-    sent, snapshot = _send(shell, task, arguments, asked)
-    if asked.detach:
-        printing.as_json({"id": sent.id, "snapshot": snapshot}) if asked.as_json else printing.result(sent.id)
-        return 0
-    began = time.monotonic()
-    value = _waited(sent, task, asked.timeout)
+    with Watch(is_quiet=asked.quiet or asked.detach) as watch:
+        sent, snapshot = _send(shell, task, arguments, asked, watch)
+        if asked.detach:
+            told = {"id": sent.id, "snapshot": snapshot}
+            printing.as_json(told) if asked.as_json else printing.result(sent.id)
+            return 0
+        began = time.monotonic()
+        value = _waited(sent, task, asked.timeout, watch)
     if asked.as_json:
         _print_json(sent, snapshot, value, time.monotonic() - began)
     elif sent.successful():
@@ -55,11 +59,14 @@ class Options:
     using: str | None
     queue: str | None
     detach: bool
+    quiet: bool
     no_check: bool
     as_json: bool
 
 
-def _send(shell: Shell, task: str, arguments: tuple[str, ...], asked: Options) -> tuple[Any, str]:
+def _send(
+    shell: Shell, task: str, arguments: tuple[str, ...], asked: Options, watch: Watch
+) -> tuple[Any, str]:
     """Send the call, once it is known that it can run; return its result to be, and its snapshot."""
     from autocelery._publish import inspecting, naming, problems, stores
 
@@ -76,7 +83,8 @@ def _send(shell: Shell, task: str, arguments: tuple[str, ...], asked: Options) -
             printing.note(f"Warning: {problem.what} {problem.mend}")
     snapshot = auto.found(asked.using) if asked.using else auto.source(found)
     options = {"queue": asked.queue} if asked.queue else {}
-    return found.using(snapshot).apply_async(positional, named, **options), snapshot.id
+    with watch.sending(auto):
+        return found.using(snapshot).apply_async(positional, named, **options), snapshot.id
 
 
 def _check(task: Any, positional: list[Any], named: dict[str, Any]) -> None:
@@ -121,21 +129,25 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _waited(sent: Any, task: str, timeout: float | None) -> Any:
+def _waited(sent: Any, task: str, timeout: float | None, watch: Watch) -> Any:
     from celery.exceptions import TimeoutError as ResultTimeout
 
     from autocelery._publish.naming import options_of
 
     try:
-        return sent.get(timeout=timeout, propagate=False)
+        return watch.result(sent, timeout)
     except ResultTimeout:
         raise AutoceleryError(
             f"{task} has given no result in {timeout:g} s. It may be waiting for a free worker, or still run, as "
             f"{sent.id}. Get its result later with: celery {options_of(sent.app)} result {sent.id}"
         ) from None
     except KeyboardInterrupt:
-        ending = f"celery {options_of(sent.app)} control terminate TERM {sent.id}"
-        printing.note(f"The call goes on as {sent.id}. To end it: {ending}")
+        if watch.wants_it_revoked():
+            sent.revoke(terminate=True)
+            printing.note(f"The call {sent.id} is revoked.")
+        else:
+            ending = f"celery {options_of(sent.app)} control terminate TERM {sent.id}"
+            printing.note(f"The call goes on as {sent.id}. To end it: {ending}")
         raise
 
 

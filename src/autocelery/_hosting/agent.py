@@ -7,7 +7,9 @@ once, then with ``{"pid": n, "expires": seconds}`` and the host's socket
 beside it, or with ``{"error": [class, message]}``. ``{"op": "status"}`` and
 ``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. So are
 a host's own: ``{"op": "keep", …}`` with an open file beside it, by a signed
-reference, and ``{"op": "open", "reference": …}`` by an open file. A
+reference, and ``{"op": "open", "reference": …}`` by an open file. With
+``{"op": "output", "call": …, "channel": …, "mark": hex}`` a host hands over
+two pipes, and says ``{"final": …}`` when the call has ended. A
 lease lasts as long as its connection: whoever holds it may die in any way,
 and the host's process group is killed.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -29,7 +32,10 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from autocelery._blobs import BlobStore, open_store
+from autocelery._hosting import relaying
 from autocelery._hosting.lending import Lender
+from autocelery._hosting.outbox import Outbox
 from autocelery._hosting.terms import STOP_SIGNAL, AgentTerms
 from autocelery.errors import AgentUnavailable, AttachmentError, AutoceleryError, DiskFull
 from autocelery_host import frames
@@ -61,6 +67,7 @@ class Agent:
         self._listener = listener
         self._lender: Lender | None = None
         self._lock = threading.Lock()
+        self._outbox = Outbox(self._store)
 
     def serve(self) -> None:
         """Accept connections until the worker is gone; then nothing is left behind."""
@@ -92,13 +99,19 @@ class Agent:
                     raise self._typed(exc) from exc
             return self._lender
 
+    @functools.cache  # noqa: B019 - there is one agent, as long as its process
+    def _store(self) -> BlobStore | None:
+        return open_store(self._terms.store) if self._terms.store else None
+
     def _converse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, frames.FrameTooLarge):
             payload, fds = frames.receive_with_fds(connection)
             if payload is None:
                 return
             question = json.loads(payload)
-            if question["op"] == "lease":
+            if question["op"] == "output":
+                relaying.relay(connection, question, fds, self._outbox)
+            elif question["op"] == "lease":
                 frames.send(connection, b'{"accepted": true}')
                 self._lend(connection, question["snapshot"], question["key"])
             elif question["op"] == "keep":

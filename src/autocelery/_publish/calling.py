@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from celery import Celery, group
@@ -26,8 +27,9 @@ class LiveCall:
     4
     """
 
-    def __init__(self, task: Task, source: Source | Snapshot) -> None:
+    def __init__(self, task: Task, source: Source | Snapshot, output: bool = False) -> None:
         self._task = task
+        self._output = output
         self._snapshot = source if isinstance(source, Snapshot) else None
         self.source: Source = (lambda _: source) if isinstance(source, Snapshot) else source
 
@@ -38,7 +40,7 @@ class LiveCall:
 
     def pinned(self) -> LiveCall:
         """Return the same call with the snapshot of now, however often it is sent."""
-        return LiveCall(self._task, self.source(self._task))
+        return LiveCall(self._task, self.source(self._task), self._output)
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a live call with these arguments; `apply_async` without options."""
@@ -47,7 +49,9 @@ class LiveCall:
     def apply_async(
         self, args: Iterable[Any] | None = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult:
-        """Send a live call; ``options`` are those of Celery's ``Task.apply_async``.
+        """Send a live call; ``options`` are those of Celery's ``Task.apply_async``, and ``output=True``.
+
+        With that, `Autocelery.stream` gives what the task prints.
 
         Raises:
             SnapshotError: the tree cannot be shipped; nothing was sent.
@@ -55,11 +59,13 @@ class LiveCall:
             BrokerUnavailable: the broker cannot be reached.
         """
         task, app = self._task, self._task.app
+        output = options.pop("output", self._output)
         if app.conf.task_always_eager:
             return task.apply_async(args, kwargs, **options)
         headers = {**(options.pop("headers", None) or {}), HEADER: self._header()}
         try:
-            return task.apply_async(args, kwargs, headers=headers, **options)
+            with app.autocelery.listener.hearing() if output else nullcontext():
+                return task.apply_async(args, kwargs, headers=headers, **options)
         except OperationalError as exc:
             raise broker_gone(app, exc) from exc
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ from autocelery.errors import AppNotFound, NotShippable
 from autocelery_host import current_snapshot, messages
 
 if TYPE_CHECKING:
+    from autocelery._publish.listening import Listener
     from autocelery._publish.mapping import Waited
+    from autocelery._publish.reading import Output
     from autocelery._publish.shipping import Shipper
 
 
@@ -55,6 +57,13 @@ class Autocelery:
 
         return Shipper(self.app, self._top)
 
+    @cached_property
+    def listener(self) -> Listener:
+        """What hears the calls that were asked for their output."""
+        from autocelery._publish.listening import Listener
+
+        return Listener(lambda: self.shipper.store)
+
     def snapshot(self) -> Snapshot:
         """Return the working tree as it is now, shipped: pin it once, use it many times.
 
@@ -77,21 +86,25 @@ class Autocelery:
 
         Args:
             function: a function, a task or a `Snapshot`.
-            **options: of Celery's ``@app.task``, such as ``time_limit=60``.
+            **options: of Celery's ``@app.task``, such as ``time_limit=60``; and
+                ``output=True``, so that `stream` gives what the calls print.
 
         Raises:
             NotShippable: the function refers to what cannot be pickled.
         """
+        output = bool(options.pop("output", False))
         if function is None:
-            return self._sending(self.source)
+            return self._sending(self.source, output)
         if isinstance(function, Snapshot):
-            return self._sending(lambda task: function)
+            return self._sending(lambda task: function, output)
         if isinstance(function, LiveCall):
-            return function
+            return (
+                LiveCall(function._task, function._snapshot or function.source, True) if output else function
+            )
         if isinstance(function, Task):
-            return LiveCall(function, self.source)
+            return LiveCall(function, self.source, output)
         task = task_from(self.app, function, dict(options))
-        return LiveCall(task, self._with_value)
+        return LiveCall(task, self._with_value, output)
 
     def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
         """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or the first digits of its id."""
@@ -108,7 +121,8 @@ class Autocelery:
             **options: ``chunk`` (items a call; default: by their number),
                 ``window`` (calls that are under way at once, 64),
                 ``timeout`` (seconds for each result), ``progress`` (a bar on
-                standard error; default: where that is a terminal).
+                standard error; default: where that is a terminal), ``output``
+                (show here what the function prints; default: no).
 
         Raises:
             Exception: what the function raised, at its item's place.
@@ -117,7 +131,26 @@ class Autocelery:
 
         if isinstance(function, LiveCall):
             function = task_of(function)
-        return mapped(self.live, function, items, **options)
+        follower = None
+        if options.pop("output", False):
+            from autocelery._publish.showing import Printer
+            from autocelery._publish.streaming import Follower
+
+            follower = Follower(self.listener, Printer())
+        return mapped(self.live, function, items, follower=follower, **options)
+
+    def stream(self, results: AsyncResult | Iterable[AsyncResult]) -> Iterator[Output]:
+        """Yield what calls print and log, while they run, until the last of them has ended.
+
+        Args:
+            results: of calls that were sent with ``output=True``, one or several.
+
+        Raises:
+            WrongCall: one of them was not, or its output was read already.
+        """
+        from autocelery._publish.streaming import streamed
+
+        return streamed(self.listener, results)
 
     def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
         """Wait until all ``results`` are there and count them, failures with their errors.
@@ -130,14 +163,16 @@ class Autocelery:
 
         return waited(results, timeout)
 
-    def _sending(self, source: Callable[[Any], Snapshot]) -> AbstractContextManager[None]:
+    @contextmanager
+    def _sending(self, source: Callable[[Any], Snapshot], output: bool) -> Iterator[None]:
         def aim(app: Celery, name: str) -> tuple[str, str] | None:
             if app is not self.app:
                 return None
             snapshot = source(app._tasks.get(name))
             return snapshot.id, snapshot.key
 
-        return messages.sending_as(aim)
+        with messages.sending_as(aim), self.listener.hearing() if output else nullcontext():
+            yield
 
     def source(self, task: Task | None) -> Snapshot:
         """Return the snapshot that a live call of ``task`` sent now runs."""

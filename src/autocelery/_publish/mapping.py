@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 from celery.exceptions import Retry
@@ -17,6 +18,9 @@ from celery.result import AsyncResult, allow_join_result
 
 from autocelery._publish.calling import LiveCall
 from autocelery.errors import AutoceleryError
+
+if TYPE_CHECKING:
+    from autocelery._publish.streaming import Follower
 
 #: Calls that are under way at once, unless told otherwise.
 DEFAULT_WINDOW = 64
@@ -56,6 +60,7 @@ def mapped(
     window: int = DEFAULT_WINDOW,
     timeout: float | None = None,
     progress: bool | None = None,
+    follower: Follower | None = None,
 ) -> Iterator[Any]:
     """Return an iterator over the results of ``function`` for ``items``, in order; see `Autocelery.map`."""
     total = len(items) if isinstance(items, Sized) else None
@@ -63,7 +68,8 @@ def mapped(
     inner = function.run if isinstance(function, Task) else function
     call = live(_over(inner), name=f"{getattr(function, '__name__', 'function')}.map")
     pinned = call.pinned()
-    return _with_progress(_results(pinned, _batches(items, size), window, timeout), total, progress)
+    results = _results(pinned, _batches(items, size), window, timeout, follower)
+    return _with_progress(results, total, progress)
 
 
 def _batches(items: Any, size: int) -> Iterator[Any]:
@@ -96,11 +102,18 @@ def _over(function: Any) -> Callable[[Any], list[Any]]:
     return run_each
 
 
-def _results(call: Any, batches: Iterable[list[Any]], window: int, timeout: float | None) -> Iterator[Any]:
+def _results(
+    call: Any,
+    batches: Iterable[list[Any]],
+    window: int,
+    timeout: float | None,
+    follower: Follower | None,
+) -> Iterator[Any]:
     under_way: deque[AsyncResult] = deque()
     try:
         for batch in batches:
-            under_way.append(call.delay(batch))
+            with follower.sending() if follower else contextlib.nullcontext():
+                under_way.append(call.delay(batch))
             if len(under_way) >= window:
                 yield from _got(under_way.popleft(), timeout)
         while under_way:
@@ -109,6 +122,9 @@ def _results(call: Any, batches: Iterable[list[Any]], window: int, timeout: floa
         for each in under_way:  # the caller went away, or an item failed: nobody wants the rest
             each.revoke()
             each.forget()
+        if follower is not None:
+            dropped = {each.id for each in under_way}
+            follower.finish(lambda task_id: task_id not in dropped)
 
 
 def _got(result: AsyncResult, timeout: float | None) -> list[Any]:

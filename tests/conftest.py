@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
 import redis
@@ -136,3 +137,21 @@ def autocelery_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AUTOCELERY_HOME", str(folder))
     yield folder
     remove_tree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of a server that speaks S3, of the session's own; use it with `s3_bucket`."""
+    with services.own_s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a bucket of the test's own on `s3_endpoint`; the ``AWS_*`` variables lead there."""
+    for name, value in services.aws_variables(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+    name = f"ac-{secrets.token_hex(6)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    yield name
+    services.empty_bucket(s3_endpoint, name)

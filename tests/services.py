@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import boto3
 import kombu
 import psycopg
 import pytest
 import redis
 from psycopg import sql
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+
+from tests.waiting import wait_for
 
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://localhost:6379/0"
 RABBITMQ_URL = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@localhost:5672//"
@@ -119,7 +126,66 @@ def own_postgres_database() -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def drop_table(url: str, name: str) -> None:
+    """Drop a table of the database at ``url``, if it is there."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    engine.dispose()
+
+
 def postgres_connection() -> psycopg.Connection[tuple[object, ...]]:
     """Return a connection to the database of ``POSTGRES_URL``, in autocommit mode."""
     url = make_url(POSTGRES_URL).set(drivername="postgresql").render_as_string(hide_password=False)
     return psycopg.connect(url, autocommit=True, connect_timeout=_SECONDS_TO_ANSWER)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def own_s3_server() -> Iterator[str]:
+    """Lend the address of a server that speaks S3: moto's, in a process of its own."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.s3_server", str(port)],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: process.poll() is not None or _listens(port), 30, "the S3 server listens")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def aws_variables(endpoint: str) -> dict[str, str]:
+    """Return the environment of who uses the server at ``endpoint``, and nobody's own profile."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def empty_bucket(endpoint: str, bucket: str) -> None:
+    """Remove every object of a bucket, of which there may be many."""
+    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            objects = [{"Key": each["Key"]} for each in page.get("Contents", [])]
+            if objects:
+                client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})

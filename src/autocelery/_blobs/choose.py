@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ssl import VerifyMode
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from autocelery._blobs.addresses import joined, without_password
 from autocelery._blobs.folder import FolderStore
+from autocelery._blobs.objects import ObjectStore
 from autocelery._blobs.protocol import BlobStore
-from autocelery._blobs.redis import DEFAULT_PREFIX, RedisStore, joined, without_password
+from autocelery._blobs.redis import DEFAULT_PREFIX, RedisStore
 from autocelery.errors import ConfigurationError, StoreNotConfigured
 
 #: The environment variable that names the store, before anything else does.
@@ -23,13 +26,17 @@ _REDIS = frozenset(
 #: What an address is with TLS; a Unix socket has none.
 _SECURE = {"redis": "rediss", "rediss": "rediss", "valkey": "valkeys", "valkeys": "valkeys"}
 _PREFIX = "autocelery_prefix"
+_SQL = ("postgresql", "sqlite")
+#: What Celery writes before the address of a database.
+_CELERYS_MARK = "db+"
 
 
 def store_url_for(app: Any) -> str:
     """Return the address of the store that ``app`` (a Celery app) uses.
 
     The first of: ``AUTOCELERY_STORE``, the setting ``autocelery_store``, a
-    Redis broker, a Redis result backend, a folder beside a filesystem broker.
+    Redis broker, a Redis result backend, a folder beside a filesystem broker,
+    a result backend in PostgreSQL or SQLite.
 
     Raises:
         StoreNotConfigured: none of them gives one.
@@ -47,15 +54,18 @@ def store_url_for(app: Any) -> str:
         return _with_prefix(_with_tls(backend, app.conf.redis_backend_use_ssl), options)
     if _scheme(broker) == "filesystem":
         return _beside(broker_options)
+    if _is_sql(backend):
+        return backend
     raise StoreNotConfigured(
         f"There is no place for code on its way to the workers: neither the broker ({_shown(broker)}) nor "
-        f"the result backend ({_shown(backend)}) can hold it. Set {VARIABLE} to a Redis address or to a "
-        f"folder that the workers share, here and on the workers: {VARIABLE}=redis://localhost:6379/0"
+        f"the result backend ({_shown(backend)}) can hold it. Set {VARIABLE} to the address of a Redis, a "
+        "database or a bucket, or to a folder that the workers share, here and on the workers: "
+        f"{VARIABLE}=redis://localhost:6379/0"
     )
 
 
 def open_store(url: str) -> BlobStore:
-    """Return the store at ``url``: a Redis or Valkey address, ``file:///folder``, or an absolute path.
+    """Return the store at ``url``: Redis, a SQL database, S3, what fsspec reaches, a folder or its path.
 
     Raises:
         ConfigurationError: the address is of no kind that is known here, or its package is missing.
@@ -68,10 +78,64 @@ def open_store(url: str) -> BlobStore:
         return FolderStore(unquote(urlsplit(url).path))
     if scheme == "" and os.path.isabs(os.path.expanduser(url)):
         return FolderStore(os.path.expanduser(url))
-    raise ConfigurationError(
-        f"{without_password(url)!r} is no blob store. Set {VARIABLE} to redis://..., rediss://..., "
-        "valkey://..., redis+socket:///path, file:///folder or an absolute path."
-    )
+    opener = _OPENERS.get(_kind(scheme))
+    if opener is None:
+        raise ConfigurationError(
+            f"{without_password(url)!r} is no blob store. Set {VARIABLE} to redis://..., rediss://..., "
+            "valkey://..., redis+socket:///path, postgresql+psycopg://..., sqlite:////path, s3://bucket/prefix, "
+            "fsspec+gs://..., file:///folder or an absolute path."
+        )
+    return opener(url)
+
+
+def _open_sql(url: str) -> BlobStore:
+    with _needing("sqlalchemy", "sql", url):
+        from autocelery._blobs.sql import SqlStore
+    return SqlStore(url.removeprefix(_CELERYS_MARK))
+
+
+def _open_s3(url: str) -> BlobStore:
+    with _needing("boto3", "s3", url):
+        from autocelery._blobs.s3 import Bucket
+    return ObjectStore(Bucket(url))
+
+
+def _open_fsspec(url: str) -> BlobStore:
+    with _needing("fsspec", "fsspec", url):
+        from autocelery._blobs.filesystems import Filesystem
+    return ObjectStore(Filesystem(url))
+
+
+#: By the scheme, up to a plus. Databases that cannot hold blobs are here to be told so.
+_OPENERS: Mapping[str, Callable[[str], BlobStore]] = {
+    **dict.fromkeys((*_SQL, "mysql", "mariadb", "oracle", "mssql"), _open_sql),
+    "s3": _open_s3,
+    "fsspec": _open_fsspec,
+}
+
+
+@contextmanager
+def _needing(package: str, extra: str, url: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The blob store {without_password(url)} needs the package {package!r}, which is not installed here. "
+            f"Run: pip install 'autocelery[{extra}]'"
+        ) from error
+
+
+def _is_sql(backend: str) -> bool:
+    """Whether Celery's database backend is one that can hold blobs, by an address that means one place."""
+    scheme = _scheme(backend)
+    if not scheme.startswith(_CELERYS_MARK) or _kind(scheme) not in _SQL:
+        return False
+    return _kind(scheme) != "sqlite" or urlsplit(backend).path.startswith("//")
+
+
+def _kind(scheme: str) -> str:
+    """Return the kind of database, or of store, in ``db+postgresql+psycopg`` and the like."""
+    return scheme.removeprefix(_CELERYS_MARK).partition("+")[0]
 
 
 def _first(url: object) -> str:

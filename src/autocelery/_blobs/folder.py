@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from autocelery._blobs.protocol import DEFAULT_TTL, checked
 from autocelery.errors import StoreFull, StoreUnavailable
 
-#: How long a blob stays after it was last put or asked for, in seconds.
-DEFAULT_TTL = 7 * 24 * 3600
 #: How often, in seconds, a put also looks for what is too old.
 _SWEEP_EVERY = 3600
 _SWEPT = ".swept"
 _TEMPORARY = ".new-"
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}")
 #: EFBIG is what a process with a file size limit gets, EDQUOT one whose user has a quota.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FolderStore:
@@ -93,9 +90,7 @@ class FolderStore:
         return removed
 
     def _file(self, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of a blob")
-        return f"{self._path}/{name[:2]}/{name}"
+        return f"{self._path}/{checked(name)[:2]}/{name}"
 
     def _files(self, temporary: bool = False) -> Iterator[os.DirEntry[str]]:
         for folder in _scan(self._path):
@@ -130,7 +125,7 @@ class FolderStore:
         try:
             yield
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise StoreFull(
                     f"The blob store {self.url} has no room: {error.strerror}. Free some of that disk, or "
                     "name another store in AUTOCELERY_STORE."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
+#: How long a blob stays after it was last put or asked for, in seconds.
+DEFAULT_TTL = 7 * 24 * 3600
 #: How much one round trip carries, in bytes, before a put or get is split.
 BATCH_BYTES = 8 * 2**20
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}")
 
 
 class BlobStore(Protocol):
@@ -60,3 +64,21 @@ def batches(blobs: Mapping[str, bytes], limit: int = BATCH_BYTES) -> Iterator[di
         size += len(value)
     if part:
         yield part
+
+
+def in_parts(names: Collection[str], at_once: int) -> Iterator[list[str]]:
+    """Split ``names`` into lists of at most ``at_once``."""
+    ordered = list(names)
+    for start in range(0, len(ordered), at_once):
+        yield ordered[start : start + at_once]
+
+
+def checked(name: str) -> str:
+    """Return ``name``, if it leads nowhere as a part of a path.
+
+    Raises:
+        ValueError: it cannot be the name of a blob.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be the name of a blob")
+    return name

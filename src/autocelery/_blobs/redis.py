@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from autocelery._blobs.protocol import batches
+from autocelery._blobs.addresses import joined, short, without_password
+from autocelery._blobs.protocol import DEFAULT_TTL, batches, in_parts
 from autocelery.errors import ConfigurationError, StoreFull, StoreUnavailable
 
 DEFAULT_PREFIX = "autocelery:"
-#: How long a blob stays after it was last put or asked for, in seconds.
-DEFAULT_TTL = 7 * 24 * 3600
 CONNECT_TIMEOUT = 3.0
 SOCKET_TIMEOUT = 5.0
 #: How many names one round trip asks for, so that no answer outgrows a client's buffer.
@@ -62,7 +61,7 @@ class RedisStore:
     def missing(self, names: Collection[str]) -> set[str]:
         """Return the names that have no key; EXPIRE both answers that and renews the others."""
         absent: set[str] = set()
-        for part in _parts(names):
+        for part in in_parts(names, _NAMES_AT_ONCE):
             with self._reaching():
                 pipe = self._client.pipeline(transaction=False)
                 for name in part:
@@ -73,7 +72,7 @@ class RedisStore:
     def get(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the values of those keys that are here."""
         found: dict[str, bytes] = {}
-        for part in _parts(names):
+        for part in in_parts(names, _NAMES_AT_ONCE):
             with self._reaching():
                 values = self._client.mget([self._key(name) for name in part])
             found.update((name, value) for name, value in zip(part, values, strict=True) if value is not None)
@@ -90,7 +89,7 @@ class RedisStore:
 
     def discard(self, names: Collection[str]) -> None:
         """Delete these keys."""
-        for part in _parts(names):
+        for part in in_parts(names, _NAMES_AT_ONCE):
             with self._reaching():
                 self._client.delete(*(self._key(name) for name in part))
 
@@ -118,34 +117,13 @@ class RedisStore:
             text = str(error)
             if isinstance(error, errors.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
                 raise StoreFull(
-                    f"The blob store {self._url} has no room ({_short(text)}). Raise its maxmemory, free "
+                    f"The blob store {self._url} has no room ({short(text)}). Raise its maxmemory, free "
                     "memory or disk there, or name another store in AUTOCELERY_STORE."
                 ) from None
             raise StoreUnavailable(
-                f"The blob store {self._url} cannot be used ({_short(text)}). Check that the server runs and "
+                f"The blob store {self._url} cannot be used ({short(text)}). Check that the server runs and "
                 "that address and password are right, or name another store in AUTOCELERY_STORE."
             ) from None
-
-
-def without_password(url: str) -> str:
-    """Return ``url`` as it may be shown.
-
-    >>> without_password("redis://me:secret@host:6379/0")
-    'redis://me:***@host:6379/0'
-    """
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return url  # a path
-    userinfo, at, host = parts.netloc.rpartition("@")
-    user, colon, _password = userinfo.partition(":")
-    netloc = f"{user}{':***' if colon else ''}{at}{host}"
-    query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if "password" not in key])
-    return joined(parts.scheme, netloc, parts.path, query)
-
-
-def joined(scheme: str, netloc: str, path: str, query: str) -> str:
-    """Return the address of these parts; urlunsplit drops the empty host of schemes it does not know."""
-    return f"{scheme}://{netloc}{path}" + (f"?{query}" if query else "")
 
 
 def client_url(url: str) -> str:
@@ -197,19 +175,9 @@ def _connect(url: str, shown: str) -> tuple[Any, Any]:
             ),
         )
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"The blob store's address {shown} is wrong: {_short(str(error))}") from None
+        raise ConfigurationError(f"The blob store's address {shown} is wrong: {short(str(error))}") from None
     return redis, client
-
-
-def _parts(names: Collection[str]) -> Iterator[list[str]]:
-    ordered = list(names)
-    for start in range(0, len(ordered), _NAMES_AT_ONCE):
-        yield ordered[start : start + _NAMES_AT_ONCE]
 
 
 def _no_glob(text: bytes) -> bytes:
     return re.sub(rb"([*?\[\]\\^])", rb"\\\1", text)
-
-
-def _short(text: str) -> str:
-    return re.sub(r"//[^\s/@]*@", "//***@", text.strip())[:200]

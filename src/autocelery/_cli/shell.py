@@ -70,7 +70,7 @@ class Shell:
 
     def _options(self, name: str) -> str:
         """Return what to write after ``celery`` or ``autocelery`` to get the same app again."""
-        from autocelery._blobs.redis import without_password
+        from autocelery._blobs.addresses import without_password
 
         broker = without_password(self.broker) if self.broker and "@" in self.broker else self.broker
         given = {"-A": name, "-b": broker, "--workdir": self.workdir}

@@ -186,7 +186,7 @@ def is_in_main(task: Task) -> bool:
 
 def broker_gone(app: Celery, exc: BaseException, outcome: str = "nothing was sent") -> BrokerUnavailable:
     """Return the error for a broker that cannot be reached; ``outcome`` is what comes of it."""
-    from autocelery._blobs.redis import without_password
+    from autocelery._blobs.addresses import without_password
 
     with app.connection_for_write() as connection:
         url = without_password(connection.as_uri(include_password=True))  # kombu's own has stars for none

@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from autocelery._blobs.addresses import without_password
 from autocelery._blobs.choose import open_store, store_url_for
-from autocelery._blobs.redis import RedisStore, client_url, without_password
+from autocelery._blobs.redis import RedisStore, client_url
 from autocelery.errors import ConfigurationError, StoreFull, StoreUnavailable
 from tests.waiting import wait_for
 

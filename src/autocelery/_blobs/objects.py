@@ -95,27 +95,31 @@ class ObjectStore:
 
     def missing(self, names: Collection[str]) -> set[str]:
         """Return the names without an object; others that are older than a day are written anew."""
+        keys = [_key(name) for name in names]
         with self._objects.reaching():
-            here = self._each(self._look, [_key(name) for name in names])
+            here = self._each(self._look, keys)
         return {name for name, is_here in zip(names, here, strict=True) if not is_here}
 
     def get(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the contents of those objects that are here."""
+        keys = [_key(name) for name in names]
         with self._objects.reaching():
-            values = self._each(self._objects.read, [_key(name) for name in names])
+            values = self._each(self._objects.read, keys)
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
     def put(self, blobs: Mapping[str, bytes]) -> None:
         """Write each object, several at once."""
+        values = {_key(name): value for name, value in blobs.items()}
         with self._objects.reaching():
-            self._each(lambda name: self._objects.write(_key(name), blobs[name]), blobs)
+            self._each(lambda key: self._objects.write(key, values[key]), values)
             if blobs:
                 self._sweep_when_due()
 
     def discard(self, names: Collection[str]) -> None:
         """Remove these objects."""
+        keys = [_key(name) for name in names]
         with self._objects.reaching():
-            self._once(lambda: self._objects.remove([_key(name) for name in names]) if names else None)
+            self._once(lambda: self._objects.remove(keys))
 
     def names(self, suffix: str) -> list[str]:
         """Return the names of objects that end with ``suffix``, from its folder if it has one."""

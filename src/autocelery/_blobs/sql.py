@@ -84,7 +84,7 @@ class SqlStore:
         for part in in_parts(names, NAMES_AT_ONCE):
             asked = select(_NAME, size, small).where(_NAME.in_(part), int(time.time()) < _EXPIRES)
             sizes: dict[str, int] = {}
-            for name, length, content in self._database.rows(asked, BATCH_BYTES):
+            for name, length, content in self._database.rows(asked, len(part) * _SMALL):
                 if content is None:
                     sizes[name] = length
                 else:

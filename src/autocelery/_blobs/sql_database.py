@@ -18,8 +18,8 @@ from autocelery.errors import StoreFull, StoreUnavailable
 R = TypeVar("R")
 
 #: How long a statement may take, in seconds, and what it may take longer for what it carries: bytes a second.
-SECONDS = 15.0
-SLOWEST_LINE = 256 * 1024
+SECONDS = 10.0
+SLOWEST_LINE = 2**20
 #: A closed connection or a deadlock mends itself; more than a few in a row is trouble to tell of.
 _ATTEMPTS = 4
 #: A single statement needs no transaction around it, which would be two round trips more.

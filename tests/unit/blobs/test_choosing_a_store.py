@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,31 @@ def test_beside_a_filesystem_broker_there_is_room(tmp_path: Path) -> None:
     store = open_store(store_url_for(made))
     assert isinstance(store, FolderStore)
     assert store.url == (tmp_path / "autocelery-blobs").as_uri()
+
+
+@pytest.mark.parametrize(
+    "backend", ["db+postgresql+psycopg://me:secret@h/results", "db+sqlite:////srv/results.sqlite"]
+)
+def test_a_database_of_results_holds_them_where_nothing_else_does(backend: str, tmp_path: Path) -> None:
+    assert store_url_for(app(AMQP, backend)) == backend
+    assert store_url_for(app("redis://h/0", backend)) == "redis://h/0"
+    files = app("filesystem://", backend, broker_transport_options={"data_folder_out": str(tmp_path / "out")})
+    assert store_url_for(files) == (tmp_path / "autocelery-blobs").as_uri()
+
+
+@pytest.mark.parametrize(
+    "backend", ["db+sqlite:///relative.sqlite", "db+mysql://h/results", "file:///results"]
+)
+def test_a_database_that_cannot_hold_them_or_is_another_for_each_process_is_not_taken(backend: str) -> None:
+    with pytest.raises(StoreNotConfigured):
+        store_url_for(app(AMQP, backend))
+
+
+def test_a_database_is_opened_by_celerys_address_too(tmp_path: Path) -> None:
+    with closing(open_store(f"db+sqlite:///{tmp_path}/results.sqlite")) as store:
+        store.put({"e" * 64: b"x"})
+    with closing(open_store(f"sqlite:///{tmp_path}/results.sqlite")) as store:
+        assert store.get(["e" * 64]) == {"e" * 64: b"x"}
 
 
 def test_without_a_place_the_error_says_what_to_set_and_no_password() -> None:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from autocelery._blobs.folder import FolderStore
 from autocelery.errors import StoreFull
+from tests.limits import files_of_at_most
 
 ONE = "a" * 64
 WEEK = 7 * 24 * 3600
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let this process write no file beyond ``size`` bytes, which is a disk that is full for one file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_is_a_typed_error_that_leaves_no_half_file(tmp_path: Path) -> None:

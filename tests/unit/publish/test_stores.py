@@ -22,6 +22,10 @@ PREFIXED = "redis://h/0?autocelery_prefix=me%3Aautocelery%3A"
         ("redis://me:***@h:6379/1", "rediss://me:secret@h/1"),
         ("file:///srv/blobs", "/srv/blobs/"),
         (PREFIXED, PREFIXED),
+        ("postgresql+psycopg://me:secret@localhost/db", "db+postgresql://other:***@127.0.0.1:5432/db"),
+        ("sqlite:////srv/blobs.sqlite", "db+sqlite:////srv/./blobs.sqlite"),
+        ("s3://bucket/prefix", "s3://bucket/prefix/?region=eu-central-1"),
+        ("fsspec+gs://bucket", "fsspec+gs://bucket"),
     ],
 )
 def test_one_store_may_be_written_in_several_ways(one: str, other: str) -> None:
@@ -35,6 +39,9 @@ def test_one_store_may_be_written_in_several_ways(one: str, other: str) -> None:
         ("redis://h/0", PREFIXED),
         ("redis://h/0", "file:///srv/blobs"),
         ("/srv/blobs", "/srv/others"),
+        ("sqlite:////srv/blobs.sqlite", "sqlite:////srv/others.sqlite"),
+        ("postgresql://h/one", "postgresql://h/other"),
+        ("s3://bucket/one", "s3://bucket/other"),
     ],
 )
 def test_another_kind_database_prefix_or_folder_is_another_store(one: str, other: str) -> None:
@@ -50,6 +57,9 @@ def test_another_kind_database_prefix_or_folder_is_another_store(one: str, other
         ("redis://localhost", "redis://localhost", False),
         ("/srv/blobs", "/srv/blobs", False),
         ("/srv/blobs", "/mnt/blobs", False),
+        ("postgresql://db.lan/blobs", "postgresql://db/blobs", True),
+        ("sqlite:////srv/blobs.sqlite", "sqlite:////srv/blobs.sqlite", False),
+        ("s3://bucket", "s3://bucket?endpoint_url=http://minio:9000", True),
     ],
 )
 def test_another_name_may_be_the_same_store(one: str, other: str, same_machine: bool) -> None:
@@ -68,6 +78,10 @@ def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
     ("url", "shown"),
     [
         ("redis://:secret@localhost", "Redis at localhost:6379, database 0"),
+        ("postgresql+psycopg://me:secret@db/blobs", "PostgreSQL at db:5432, database blobs"),
+        ("sqlite:////srv/blobs.sqlite", "the SQLite file /srv/blobs.sqlite"),
+        ("s3://bucket/prefix", "the bucket s3://bucket/prefix"),
+        ("fsspec+sftp://me:secret@host/srv", "fsspec+sftp://me:***@host/srv"),
         (PREFIXED, "Redis at h:6379, database 0, keys me:autocelery:*"),
         ("redis+socket:///run/r.sock", "Redis at /run/r.sock, database 0"),
         ("file:///srv/my%20blobs", "the folder /srv/my blobs"),

@@ -126,7 +126,7 @@ class Filesystem:
         """Raise a `StoreError` for whatever the target raises, which may be of any class."""
         try:
             yield
-        except (AutoceleryError, AssertionError):
+        except AutoceleryError:
             raise
         except Exception as error:  # noqa: BLE001 - each target has errors of its own
             if isinstance(error, TimeoutError):

@@ -22,7 +22,8 @@ FAMILY = frozenset({"amqp", "autocelery", "billiard", "celery", "kombu", "vine"}
 def pins_for(distributions: Collection[str]) -> tuple[Pin, ...]:
     """Return ``distributions`` and what they require, sorted, as they are installed here.
 
-    What is installed from a folder travels as code, not as a version. What
+    What is installed from a folder travels as code, not as a version; what came
+    from a repository or an address has no version that an index could have. What
     is required and not installed is left out: it does not work here either.
     So is what has no version that an index can be asked for (PEP 440).
 
@@ -47,7 +48,7 @@ def _pins(distributions: frozenset[str], _state: object) -> tuple[Pin, ...]:
         except metadata.PackageNotFoundError:
             continue
         version = canonical_version(installed.version)
-        if version and not _is_local(installed):
+        if version and not _is_of_no_index(installed):
             found[name] = Pin(name, version)
         for required in requirements_of(installed, extra):
             waiting += [(required.name, each) for each in ("", *required.extras)]
@@ -78,21 +79,25 @@ def canonical_version(version: str | None) -> str | None:
         return None
 
 
-def _is_local(installed: metadata.Distribution) -> bool:
-    """Whether it was installed from a folder (PEP 610), editable or not: no index has it."""
+def _is_of_no_index(installed: metadata.Distribution) -> bool:
+    """Whether it came from a folder, a repository or an address (PEP 610).
+
+    An index that has something of that name has somebody else's.
+    """
     try:
         told = json.loads(installed.read_text("direct_url.json") or "{}")
     except ValueError:
         return False
-    return "dir_info" in told
+    return "url" in told
 
 
-def installed_state() -> tuple[tuple[str, int], ...]:
+def installed_state() -> tuple[tuple[str, int, int], ...]:
     """Return what changes when a package is installed, updated or removed, or ``sys.path`` changes."""
     found = []
     for entry in sys.path:
         try:
-            found.append((entry, os.stat(entry or ".").st_mtime_ns))
+            status = os.stat(entry or ".")
         except OSError:
             continue
+        found.append((entry, status.st_ino, status.st_mtime_ns))
     return tuple(found)

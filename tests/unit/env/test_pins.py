@@ -83,3 +83,20 @@ def test_a_forged_pin_is_refused(pin: object) -> None:
     raw = lock.canonical_json({"v": lock.VERSION, "pins": [pin]})
     with pytest.raises(SnapshotInvalid):
         lock.decode(raw)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        '{"url": "file:///home/me/private", "dir_info": {"editable": true}}',
+        '{"url": "https://git.example/private.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}',
+        '{"url": "file:///tmp/private-1.0-py3-none-any.whl", "archive_info": {}}',
+    ],
+    ids=["a folder", "a repository", "a wheel file"],
+)
+def test_what_came_from_no_index_is_never_asked_of_one(site: Path, origin: str) -> None:
+    told = install(site, "private", "1.0", "private.py")
+    assert pins_for(["private"]) == (Pin("private", "1.0"),)
+    (told / "direct_url.json").write_text(origin)
+    (site / "a.py").touch()  # the folder has changed, as by an installation
+    assert pins_for(["private"]) == ()

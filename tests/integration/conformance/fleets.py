@@ -137,7 +137,8 @@ def record_of(caller: Caller, value: Any) -> Record:
         _SECONDS_TO_END,
     )
     for task_id in family:
-        sent = next((event for event in fleet.watch.events(task_id) if event["type"] == "task-sent"), {})
+        events = ordered(fleet.watch.events(task_id))
+        sent = next((event for event in events if event["type"] == "task-sent"), {})
         name = str(sent.get("name", "?")).rpartition(".")[2]
         labels.add(task_id, labels.text(f"{name}{sent.get('args')}{sent.get('kwargs')}"))
     calls = tuple(sorted((_call(fleet, each, labels) for each in family), key=repr))

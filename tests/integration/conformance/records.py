@@ -137,7 +137,11 @@ def exception_text(exc: BaseException, labels: Labels) -> str:
 
 
 def ordered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a call's events in the order in which they came, as far as that is no accident."""
+    """Return a call's events in the order in which they came, as far as that is no accident.
+
+    What replaces a task is sent under the same id by another process, which may tell of it first.
+    """
+    events = sorted(events, key=lambda event: str(event.get("name")) if event["type"] == "task-sent" else "")
     if sum(event["type"] == "task-received" for event in events) < 2:
         return sorted(
             events, key=lambda event: (event["type"] != "task-sent", event["type"] == "task-custom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import warnings
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
@@ -34,5 +35,7 @@ def _distributions(_state: object) -> Mapping[str, tuple[str, ...]]:
 
     It depends on what is installed. What lost its metadata, as an interrupted installation does, has no name.
     """
-    found = importlib.metadata.packages_distributions().items()
+    with warnings.catch_warnings():  # of what has no name, since Python 3.12
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = importlib.metadata.packages_distributions().items()
     return {module: tuple(sorted({name for name in names if name})) for module, names in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ import autocelery.errors
 from autocelery._broker import EmbeddedBroker, LocalBroker
 from autocelery._config import Home
 from autocelery._signing import keys
+from tests import since
 from tests.conftest import remove_tree
 from tests.waiting import wait_for
 from tests.workers import Worker
@@ -295,6 +297,10 @@ def own_server(owned: ExitStack) -> EmbeddedBroker:
     running = broker.start()
     assert running.pid is not None, "these tests need a Redis-compatible server"
     owned.callback(broker.stop)
+    if not since.RESULTS_MAY_DIE_AT_ANY_TIME:  # then before the server does, which they take leave of
+        gc.disable()
+        owned.callback(gc.enable)
+        owned.callback(gc.collect)
     return running
 
 

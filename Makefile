@@ -10,6 +10,8 @@ DOCS := $(VENV)/.installed-docs
 SETUP := pyproject.toml scripts/find-python scripts/make-venv scripts/install.py
 # make PYTHON=/path/to/python3.12 ... chooses the interpreter of a new venv.
 export PYTHON
+# Two processes share the tests; with PROCESSES=0 one runs them all, in the order of the files.
+PROCESSES ?= 2
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +20,7 @@ demo: $(DEMO) ## see the main job in this terminal, in under a minute
 	@$(RUN)/autocelery demo
 
 test: lint ## check the style and run every test but the storms; what CI runs
-	@$(RUN)/python -m pytest $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
 
 test-all: ## run the tests on each Python found, with the oldest and newest Celery
 	@scripts/test-all

@@ -26,6 +26,9 @@ ROWS = (
     "import_time",
     "thousand_edits",
     "environments",
+    "data_file",
+    "cache_limit",
+    "plan_defects",
 )
 #: Load above which what is measured is the machine's other work too.
 BUSY = 0.5

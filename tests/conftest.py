@@ -6,12 +6,14 @@ import atexit
 import contextlib
 import gc
 import os
+import re
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import psycopg
@@ -20,12 +22,16 @@ import redis
 from hypothesis import HealthCheck, settings
 from kombu.exceptions import OperationalError
 
-from tests import leftovers, services, since
+from tests import leftovers, services, since, waiting, workers
 
 # A busy machine makes any example slow: speed is the benchmarks' business.
 settings.register_profile("autocelery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("autocelery")
 
+#: The fleet that a test of the conformance suite runs on, in its id.
+_FLEET = re.compile(r"(redis|rabbitmq)[+\w]*-(prefork|threads|solo|gevent)\b")
+#: What the tests started and left, in words.
+_LEFT_BEHIND: list[str] = []
 _SETTINGS_OF_THE_DESK = [name for name in os.environ if name.startswith("AUTOCELERY_")]
 
 
@@ -34,27 +40,67 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _SETTINGS_OF_THE_DESK:
         os.environ.pop(name, None)
     home = Path(tempfile.mkdtemp(prefix="ac-"))
-    atexit.register(_remove_home, home)
+    atexit.register(_remove_for_good, home)
     os.environ["AUTOCELERY_HOME"] = str(home)
     leftovers.mark_this_session()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a failure what the workers logged: what only happens now and then leaves no other trace."""
+    report = yield
+    if report.failed:
+        report.sections += [
+            (f"log of the worker {name}", text) for name, text in workers.logs_since(call.start)
+        ]
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes run the tests (``-n``), give one fleet, or what the tests of a file share, to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BySharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            fleet = _FLEET.search(nodeid)
+            return fleet.group() if fleet else nodeid.partition("::")[0]
+
+    return BySharing(config, log)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail when a process that a test started is still there, and end it."""
-    alive = leftovers.left_behind()
-    if not alive:
-        return
-    for process in alive:
-        print(f"\nLEFT BEHIND {leftovers.describe(process)}")
-        process.kill()
-    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not session.config.getoption(
+        "numprocesses", None
+    ):  # else the processes that run the tests have looked
+        for process in leftovers.left_behind():
+            _LEFT_BEHIND.append(leftovers.describe(process))
+            process.kill()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_behind"] = _LEFT_BEHIND
+    elif _LEFT_BEHIND:
+        print("", *(f"LEFT BEHIND {each}" for each in _LEFT_BEHIND), sep="\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _remove_home(home: Path) -> None:
-    """Remove the session's home after what else is written at exit; a healer may have made a key in it meanwhile."""
-    with contextlib.suppress(OSError):
-        remove_tree(home)
-    remove_tree(home)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear of what was left behind from a process that ran some of the tests."""
+    _LEFT_BEHIND.extend(getattr(node, "workeroutput", {}).get("left_behind", ()))
+
+
+def _remove_for_good(home: Path) -> None:
+    """Remove a home for which this process may have a healer: that makes a key where there is none."""
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError):
+            remove_tree(home)
+        return not home.exists()
+
+    waiting.wait_for(gone, what=f"{home} is removed")
 
 
 def remove_tree(folder: Path) -> None:
@@ -136,7 +182,7 @@ def autocelery_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ac-"))
     monkeypatch.setenv("AUTOCELERY_HOME", str(folder))
     yield folder
-    remove_tree(folder)
+    _remove_for_good(folder)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.waiting import wait_for
+from tests import since
+from tests.waiting import PATIENCE, wait_for
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -30,10 +31,9 @@ _MARKED = re.compile(
     r"^<!-- (?P<do>[a-z]+)(?:: (?P<what>.+?))? -->\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-_SECONDS_TO_START = 60
 
 #: Runs Python sessions in one interpreter, one JSON line a session: its text in, what was not as shown out.
-_PYTHON_SESSION = f"""
+_PYTHON_SESSION = f"""{since.SCRIPT_HEAD}
 import doctest, json, sys
 names, runner = {{"__name__": "__main__"}}, doctest.DocTestRunner(optionflags={_OPTIONS})
 answers, sys.stdout = sys.stdout, sys.stderr
@@ -109,7 +109,7 @@ class Reader:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self._background.append(process)
-        wait_for(lambda: process.poll() is not None or until in self.log(), _SECONDS_TO_START, command)
+        wait_for(lambda: process.poll() is not None or until in self.log(), what=command)
         assert process.poll() is None, self.log()
 
     def log(self) -> str:
@@ -119,7 +119,7 @@ class Reader:
     def stop(self) -> None:
         """End everything that was started."""
         if self._python is not None:
-            self._python.communicate(timeout=30)
+            self._python.communicate(timeout=PATIENCE)
         for process in self._background:
             process.send_signal(signal.SIGTERM)
         for process in self._background:

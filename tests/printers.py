@@ -120,7 +120,7 @@ def watched(*calls):
     "Send the calls, open no gate, and return what they print with the moment at which it came, and their results."
     from shop.celery import auto
     results = [task.live.apply_async(args, output=True) for task, *args in calls]
-    return [list(told) for told in _told(auto, results)], [each.get(timeout=30) for each in results]
+    return [list(told) for told in _told(auto, results)], [each.get(timeout=60) for each in results]
 
 def composed():
     "Return what the parts of a chain and of a chord print, and their results."
@@ -130,15 +130,16 @@ def composed():
         last = chain(shout.s("one"), shout.s("two"), shout.s("three"))()
         body = chord([shout.s("head"), shout.s("other head")])(shout.s("body"))
     calls = [last, last.parent, last.parent.parent, body, *body.parent.results]
-    return sorted(told[1] for told in _told(auto, calls)), [last.get(timeout=20), body.get(timeout=20)]
+    return sorted(told[1] for told in _told(auto, calls)), [last.get(timeout=60), body.get(timeout=60)]
 
-def seen(result, gate):
-    "Return what came until the gate was opened, which it is when something comes, and what came after that."
+def seen(result, gate, *last):
+    "Return what came until the gate was opened, which it is when the last of each stream is there, and what came then."
     from shop.celery import auto
     before, after = [], []
     for told in _told(auto, result):
         (after if os.path.exists(gate) else before).append(told)
-        if told[1].startswith(("to a plain", "said")) or told[2].startswith("ERROR"):
+        text = "".join(each[1] for each in sorted(before, key=lambda each: each[0]))
+        if all(each in text for each in last):
             pathlib.Path(gate).touch()
     return before, after
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests import since
 from tests.shops import own_server, stop_worker
 from tests.workers import Worker
 
@@ -21,17 +22,17 @@ from autocelery import Autocelery
 app = Celery("shop", broker={broker!r}, backend={backend!r}, include=["shop.tasks"])
 auto = Autocelery(app)
 """
-_HEAD = """
+_HEAD = f"""{since.SCRIPT_HEAD}
 import json, sys
 from shop.celery import app, auto
 from shop import tasks
 
 def got(result):
-    return result.get(timeout=30)
+    return result.get(timeout=60)
 
 def raised(result):
     try:
-        result.get(timeout=30)
+        result.get(timeout=60)
     except Exception as exc:
         return [type(exc).__name__, str(exc)]
 

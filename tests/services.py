@@ -60,6 +60,12 @@ def ping_redis() -> None:
         client.ping()
 
 
+def ask_package_index(folder: Path) -> None:
+    """Raise `subprocess.SubprocessError` when no package index answers, or it has no packages."""
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    subprocess.run([*command, "vine"], check=True, capture_output=True, timeout=60)
+
+
 def ping_rabbitmq() -> None:
     """Raise `OSError` or an AMQP error when RabbitMQ does not answer."""
     with kombu.Connection(RABBITMQ_URL, connect_timeout=_SECONDS_TO_ANSWER) as connection:
@@ -158,7 +164,7 @@ def own_s3_server() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: process.poll() is not None or _listens(port), 30, "the S3 server listens")
+        wait_for(lambda: process.poll() is not None or _listens(port), what="the S3 server listens")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()

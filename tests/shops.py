@@ -24,7 +24,7 @@ from autocelery._config import Home
 from autocelery._signing import keys
 from tests import since
 from tests.conftest import remove_tree
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 from tests.workers import Worker
 
 _CELERY = """
@@ -100,7 +100,9 @@ def kill_itself(number=signal.SIGKILL):
     os.kill(os.getpid(), number)
     threading.Event().wait()
 """
-_CALLER = """
+_CALLER = (
+    since.SCRIPT_HEAD
+    + """
 import json, sys
 from shop.celery import app, auto
 from shop import tasks
@@ -114,6 +116,7 @@ for line in sys.stdin:
         told = {"raised": [type(exc).__name__, str(exc)]}
     print(json.dumps(told), flush=True)
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +167,9 @@ def is_alive(pid: int) -> bool:
 class Caller:
     """A Python process in the project's folder that evaluates what it is asked to. Owns the process."""
 
-    def __init__(self, top: Path, environment: dict[str, str]) -> None:
+    def __init__(self, top: Path, environment: dict[str, str], python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CALLER],
+            [python, "-c", _CALLER],
             cwd=top,
             env=environment,
             stdin=subprocess.PIPE,
@@ -204,7 +207,7 @@ class Caller:
             assert stream is not None
             with suppress(BrokenPipeError):
                 stream.close()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
@@ -263,9 +266,9 @@ class Shop:
         self._owned.callback(stop_worker, worker)
         return worker.start()
 
-    def caller(self, **environment: str) -> Caller:
-        """Start a caller; it is stopped with the shop."""
-        caller = Caller(self.top, {**os.environ, **self.environment, **environment})
+    def caller(self, python: str = sys.executable, **environment: str) -> Caller:
+        """Start a caller, in another interpreter if it is named; it is stopped with the shop."""
+        caller = Caller(self.top, {**os.environ, **self.environment, **environment}, python)
         self._owned.callback(caller.stop)
         return caller
 
@@ -274,7 +277,7 @@ class Shop:
         here = Home(keys=self.home / "keys", cache=self.home / "cache")
         return keys.export_text(keys.own_key(here))
 
-    def result(self, task_id: str, timeout: float = 30.0) -> Any:
+    def result(self, task_id: str, timeout: float = PATIENCE) -> Any:
         """Return the result of a call, or raise what it raised, as its caller would."""
         return AsyncResult(task_id, app=self.app).get(timeout=timeout, interval=0.02)
 
@@ -288,7 +291,7 @@ def stop_worker(worker: Worker) -> None:
     with suppress(psutil.NoSuchProcess, AssertionError):
         everybody = family_of(worker.pid).everybody()
         worker.stop()
-        wait_for(lambda: not any(is_alive(each.pid) for each in everybody), 5, "everything has ended")
+        wait_for(lambda: not any(is_alive(each.pid) for each in everybody), what="everything has ended")
 
 
 def own_server(owned: ExitStack) -> EmbeddedBroker:

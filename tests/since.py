@@ -16,6 +16,9 @@ _CELERY: Final = tuple(int(part) for part in celery.__version__.split(".")[:2])
 #: its own thread has, for ever: https://github.com/celery/celery/issues/10477
 RESULTS_MAY_DIE_AT_ANY_TIME: Final = _CELERY >= (5, 7)
 
+#: What a script or a session begins with that calls a worker: where results may not die at any time, none does.
+SCRIPT_HEAD: Final = "" if RESULTS_MAY_DIE_AT_ANY_TIME else "import gc; gc.disable()\n"
+
 #: Before, a worker with the threads pool loses events: https://github.com/celery/celery/issues/10434
 THREADS_TELL_EVERY_EVENT: Final = _CELERY >= (5, 7)
 

@@ -129,7 +129,7 @@ class Storm:
 
     def _kill(self, victim: str, worker: Worker) -> None:
         _wait(self._random.uniform(0, LONGEST_CALM))
-        doomed = wait_for(lambda: self._found(victim, worker), 60, f"there is a {victim}")
+        doomed = wait_for(lambda: self._found(victim, worker), what=f"there is a {victim}")
         if kill(self._random.choice(doomed)):
             self.toll.kills[victim] += 1
         if victim == "worker":

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 #: Makes the terminal the one that Ctrl-C is typed at, then becomes the command.
 _ATTACHED = """
@@ -71,11 +71,11 @@ class Terminal:
         """Type ``text``; ``\\x03`` is Ctrl-C."""
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, deadline: float = 20.0) -> None:
+    def wait_for(self, text: str, deadline: float = PATIENCE) -> None:
         """Wait until ``text`` is shown."""
         wait_for(lambda: text in self.shown, deadline, f"{text!r} is shown")
 
-    def ended(self, deadline: float = 20.0) -> int:
+    def ended(self, deadline: float = PATIENCE) -> int:
         """Wait for the end of the process and return its exit code."""
         code = self.process.wait(deadline)
         self._reader.join(5)

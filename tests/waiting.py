@@ -8,16 +8,20 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Seconds for what has to come, where how fast it comes is not what is tested: far more than it takes on a busy
+#: machine, so that only what never comes uses them up. Any other limit is a promise, and says which.
+PATIENCE = 60.0
+
 _SHORTEST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 
-def wait_for(condition: Callable[[], T], deadline: float = 10.0, what: str = "") -> T:
+def wait_for(condition: Callable[[], T], deadline: float = PATIENCE, what: str = "") -> T:
     """Return the first true value of ``condition``.
 
     Args:
         condition: is called again and again; what it raises is raised.
-        deadline: seconds from now.
+        deadline: seconds from now; another one than that for everything is a promise that the test holds.
         what: what is waited for, for the failure.
 
     Raises:

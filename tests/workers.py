@@ -6,18 +6,31 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
 from tests.waiting import wait_for
 
-_SECONDS_TO_START = 40
 _SECONDS_TO_STOP = 20
+#: What is shown of a worker's log beside a test that failed, in characters.
+_SHOWN = 8000
+
+_made: list[Worker] = []
+
+
+def logs_since(moment: float) -> list[tuple[str, str]]:
+    """Return name and end of the log of each worker that ran at ``moment``, in seconds since the epoch, or later."""
+    ran = [each for each in _made if each.stopped is None or each.stopped >= moment]
+    return [(each.name, text[-_SHOWN:]) for each in ran if (text := each.text())]
 
 
 class Worker:
-    """One worker. Owns its process and, in ``folder``'s parent, its log."""
+    """One worker. Owns its process and, in ``folder``'s parent, its log.
+
+    ``stopped`` is when it was, in seconds since the epoch.
+    """
 
     def __init__(self, folder: Path, app: str, name: str, *options: str, **environment: str) -> None:
         self.name = name
@@ -27,6 +40,8 @@ class Worker:
         self._command += ["-l", "INFO", "--without-gossip", "--without-mingle", *options]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self.stopped: float | None = None
+        _made.append(self)
 
     def start(self) -> Worker:
         """Start it and wait until it takes calls."""
@@ -40,11 +55,11 @@ class Worker:
                 stdout=log,
                 stderr=log,
             )
+        self.stopped = None
         process = self._process
         wait_for(
             lambda: process.poll() is not None or self.text().count(" ready.") > before,
-            _SECONDS_TO_START,
-            f"the worker {self.name} is ready",
+            what=f"the worker {self.name} is ready",
         )
         assert process.poll() is None, self.text()
         return self
@@ -88,6 +103,7 @@ class Worker:
                     print(f"{self.name} did not stop on signal {number}:\n{self.text()[-3000:]}")
         finally:
             self._process = None
+            self.stopped = time.time()
 
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children()

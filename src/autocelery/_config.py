@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import platformdirs
 from autocelery.errors import ConfigurationError
 
 #: Largest tree that is shipped, in bytes, unless AUTOCELERY_TREE_MAX says otherwise.
-DEFAULT_TREE_MAX = 256 * 2**20
+DEFAULT_TREE_MAX = 2 * 2**30
 #: Size to which a worker's blob cache is kept, in bytes (AUTOCELERY_CACHE_MAX).
 DEFAULT_CACHE_MAX = 2 * 2**30
 #: How many idle hosts one pool process keeps warm (AUTOCELERY_WARM_HOSTS).
@@ -25,7 +27,14 @@ DEFAULT_HOST_IDLE = 600
 #: How long a signature is valid, in seconds (AUTOCELERY_SIGNATURE_DAYS).
 DEFAULT_SIGNATURE_DAYS = 30
 
+#: Bytes that the names and values of the variables of one call may have together.
+VARIABLES_MAX = 256 * 2**10
+
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+#: What an environment can have as the name of a variable, and JSON as a text.
+_VARIABLE_NAME = re.compile("[^=\x00\ud800-\udfff]+")
+#: Variables that say how this machine runs autocelery: elsewhere they would be wrong.
+_OWN_PREFIX = "AUTOCELERY_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +109,38 @@ def count_setting(name: str, default: int) -> int:
     if not text.isdecimal():
         raise ConfigurationError(f"{name}={text!r} is not a whole number.")
     return int(text)
+
+
+def is_variable_name(name: object) -> bool:
+    """Whether an environment can have a variable of this name."""
+    return isinstance(name, str) and _VARIABLE_NAME.fullmatch(name) is not None
+
+
+def variable_names(names: object, where: str = "env") -> tuple[str, ...]:
+    """Return ``names`` if they are names of environment variables that can travel with a call.
+
+    Args:
+        names: what somebody wrote.
+        where: in what, for the error.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    if isinstance(names, str | bytes | Mapping) or not isinstance(names, Collection):
+        raise ConfigurationError(
+            f'{where} is no list of names such as ["API_KEY"]. Values are never written there: each is read from the '
+            "environment that a call is sent from."
+        )
+    for name in names:
+        if not is_variable_name(name):
+            shown = str(name).partition("=")[0]  # what follows may be a value
+            raise ConfigurationError(
+                f"{where} has {shown!r} with more than a name. Write the name of an environment variable alone: its "
+                "value is read from the environment."
+            )
+        if name.startswith(_OWN_PREFIX):
+            raise ConfigurationError(
+                f"{where} has {name!r}, which says how autocelery runs on this machine, and does not travel. Set it "
+                "where the workers run."
+            )
+    return tuple(names)

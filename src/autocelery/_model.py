@@ -24,10 +24,36 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A distribution, by its canonical name (PEP 503), at one version."""
+    """A distribution, by its canonical name (PEP 503), at one version.
+
+    ``hashes`` are those of its files that will do, ``sha256:`` and hex digits; none: any file of that version will.
+    """
 
     name: str
     version: str
+    hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The packages a snapshot needs, sorted by name, each once.
+
+    ``source`` says where the versions are from: ``"uv.lock"``, or ``"installed"``: what its author ran a moment ago.
+    ``is_alone`` asks for an environment without anything of the worker's own packages.
+    ``runtime`` is the Celery of its author, with all that it and autocelery need there: what an environment
+    that stands alone holds besides, and any other has from the worker.
+    """
+
+    pins: tuple[Pin, ...] = ()
+    source: str = "installed"
+    is_alone: bool = False
+    runtime: tuple[Pin, ...] = ()
+
+    @property
+    def complete(self) -> tuple[Pin, ...]:
+        """All that an environment holds which stands alone; what the code needs goes before the runtime's own."""
+        by_name = {pin.name: pin for pin in (*self.runtime, *self.pins)}
+        return tuple(by_name[name] for name in sorted(by_name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,16 @@ __all__ = [
     "FileKeepsChanging",
     "HostLost",
     "InvalidKey",
+    "LockInvalid",
     "NameGone",
     "NoTrustedKeys",
     "NoWorkers",
     "NotShippable",
+    "PackageAltered",
     "PackageMismatch",
     "PackageMissing",
     "PythonMismatch",
+    "SecretInCode",
     "SnapshotError",
     "SnapshotExpired",
     "SnapshotIncomplete",
@@ -45,6 +48,7 @@ __all__ = [
     "SnapshotNotFound",
     "SnapshotRefused",
     "SnapshotRevoked",
+    "SnapshotTooLarge",
     "StoreError",
     "StoreFull",
     "StoreNotConfigured",
@@ -56,6 +60,11 @@ __all__ = [
     "UntrustedAttachment",
     "UntrustedSnapshot",
     "ValueNotPicklable",
+    "VariableNotSet",
+    "VariablesAltered",
+    "VariablesError",
+    "VariablesExpired",
+    "VariablesNotForWorker",
     "WorkerWithoutAutocelery",
     "WrongCall",
 ]
@@ -90,7 +99,7 @@ class StoreNotConfigured(ConfigurationError):
 
 
 class InvalidKey(ConfigurationError):
-    """A key file or a key's text is not an Ed25519 key, or others can read it."""
+    """A key file or a key's text is no key of its kind, or others can read it."""
 
 
 class SnapshotError(AutoceleryError):
@@ -121,8 +130,16 @@ class UnsafeSymlink(SnapshotError):
     """A symbolic link leaves the tree, loops or dangles."""
 
 
+class SecretInCode(SnapshotError):
+    """A module of the tree seems to hold a secret, so that it is not shipped, and tasks may need its code."""
+
+
 class ConflictingRoots(SnapshotError):
     """Two roots provide the same module."""
+
+
+class LockInvalid(SnapshotError):
+    """A lock file is malformed, contradicts itself or another one, is out of date, or names a folder that is gone."""
 
 
 class NotShippable(SnapshotError):
@@ -177,6 +194,10 @@ class SnapshotInvalid(SnapshotRefused):
     """A manifest is malformed, contradicts its digest or would write outside its folder."""
 
 
+class SnapshotTooLarge(SnapshotRefused):
+    """The snapshot is larger than the cache of the worker may be."""
+
+
 class EnvironmentMismatch(SnapshotRefused):
     """The worker's environment is not the one the snapshot needs."""
 
@@ -195,6 +216,10 @@ class PackageMismatch(EnvironmentMismatch, ImportError):
 
 class EnvironmentNotBuilt(EnvironmentMismatch):
     """The worker could not build the environment that the snapshot needs."""
+
+
+class PackageAltered(EnvironmentNotBuilt):
+    """A package that the worker was served is not the one that the lock names: its hash is another."""
 
 
 class AttachmentError(AutoceleryError):
@@ -219,6 +244,26 @@ class AttachmentMissing(AttachmentError):
 
 class AttachmentUnreadable(AttachmentError):
     """A value arrived as it was signed, and cannot be unpickled here."""
+
+
+class VariablesError(AutoceleryError):
+    """Environment variables that a call names cannot travel with it, or did not arrive."""
+
+
+class VariableNotSet(VariablesError):
+    """A variable that a call names is not set where it is sent; nothing was sent."""
+
+
+class VariablesNotForWorker(VariablesError):
+    """A call's variables are not encrypted to the key of the worker that got it."""
+
+
+class VariablesAltered(VariablesError):
+    """A call's variables are not what its author encrypted for this snapshot."""
+
+
+class VariablesExpired(VariablesError):
+    """A call's variables were encrypted too long ago, or a clock is wrong."""
 
 
 class CodeNotImportable(AutoceleryError):

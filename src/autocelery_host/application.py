@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import sys
@@ -40,7 +41,7 @@ def load(order: Order) -> Celery:
     app = _found(order) if order.module else Celery(order.main, set_as_current=True)
     messages.install(app)
     app._autocelery_carrier = HostCarrier(app, order.agent)
-    messages.send_everything_as(order.snapshot, order.key)
+    messages.send_everything_as(messages.Target(order.snapshot, order.key, order.variables))
     _connect_as_worker(app, order)
     _log_as_worker(app, order)
     trace.setup_worker_optimizations(app, order.terms.hostname)
@@ -119,8 +120,13 @@ class LiveResults(AttachedResults):
         attached = self.attached(request.id, result, state, self.snapshot)
         return super().on_chord_part_return(request, state, attached, *args, **kwargs)
 
-    def _get_result_meta(self, result: Any, state: Any, traceback: Any, *args: Any, **kwargs: Any) -> Any:
-        meta = super()._get_result_meta(result, state, self._shown(traceback), *args, **kwargs)
+    def _get_result_meta(
+        self, result: Any, state: Any, traceback: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if getattr(request, "arguments_sent", None):  # stored with the result (result_extended) as they came
+            request = copy.copy(request)
+            request.args, request.kwargs = request.arguments_sent
+        meta = super()._get_result_meta(result, state, self._shown(traceback), request, *args, **kwargs)
         return {**meta, "snapshot": self.snapshot}
 
     def _to_result(

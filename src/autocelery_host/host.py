@@ -5,7 +5,8 @@ one at a time over its socket. Each call is run by Celery's own tracer on the
 snapshot's own task, so that retries, signals, callbacks and results are
 Celery's. It is replaced, never reloaded.
 
-On the socket: first one JSON frame, ``{"ready": [third-party modules]}`` or
+On the socket: where the order says so, first the variables in, one JSON frame
+``{name: value}``; then one JSON frame, ``{"ready": [third-party modules]}`` or
 ``{"failed": [error class, message]}``; then pickled calls ``(uuid, args,
 kwargs, request)`` in, JSON outcomes out; a fifth part of a call says that it
 has ended elsewhere, and what is left to do about it. The end of the socket is
@@ -42,6 +43,7 @@ from autocelery_host import (
     messages,
     outcome,
     output,
+    variables,
 )
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
@@ -55,6 +57,8 @@ def serve(sock: socket.socket, order: Order) -> int:
     armed = Armed()
     _reset_signals(armed)
     autocelery_host.become_host_of(order.snapshot, order.key)
+    if order.variables is not None and not variables.take(sock, order.variables):
+        return 1
     try:
         app = application.load(order)
     except BaseException as exc:
@@ -76,7 +80,10 @@ class Host:
     def run(self) -> int:
         """Answer calls until told to end, idle for too long, or due to be replaced."""
         terms = self._order.terms
-        self._sock.settimeout(terms.idle_seconds)
+        idle_seconds = terms.idle_seconds
+        if self._order.variables is not None:
+            idle_seconds = min(idle_seconds, variables.IDLE_SECONDS)
+        self._sock.settimeout(idle_seconds)
         for served in range(1, terms.max_calls + 1):
             try:
                 payload = frames.receive(self._sock)
@@ -91,7 +98,7 @@ class Host:
             )
             self._sock.settimeout(None)
             frames.send(self._sock, json.dumps(answer).encode())
-            self._sock.settimeout(terms.idle_seconds)
+            self._sock.settimeout(idle_seconds)
             if last:
                 break
         signals.worker_process_shutdown.send(sender=terms.hostname, pid=os.getpid(), exitcode=0)
@@ -105,6 +112,7 @@ class Host:
             channels = self._channels(uuid, request)
             task = self._prepared(request)
             if attachments.MARK.encode() in payload:  # looking at bytes is cheaper than at values
+                request["arguments_sent"] = args, kwargs
                 args, kwargs = self._opened(args), self._opened(kwargs)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
@@ -156,12 +164,12 @@ class Host:
         request["task"] = name
         if request.get("shadow") == name:
             request["shadow"] = None
-        snapshot = self._order.snapshot
+        own = messages.Target(self._order.snapshot, self._order.key, self._order.variables)
         for hanging in ("callbacks", "errbacks", "chain"):
             if request.get(hanging):
-                request[hanging] = [messages.to_plain(self._app, each, snapshot) for each in request[hanging]]
+                request[hanging] = [messages.to_plain(self._app, each, own) for each in request[hanging]]
         if request.get("chord"):
-            request["chord"] = messages.to_plain(self._app, request["chord"], snapshot)
+            request["chord"] = messages.to_plain(self._app, request["chord"], own)
         if task.__trace__ is None:
             task.__trace__ = trace.build_tracer(
                 name, task, self._app.loader, self._order.terms.hostname, app=self._app

@@ -13,6 +13,8 @@ from billiard.pool import soft_timeout_sighandler
 
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+#: The same: whether a process may be traced, and dump its memory into a file when it crashes.
+_PR_SET_DUMPABLE = 4
 
 #: What Celery's prefork pool sends at a soft time limit (billiard.pool.SIG_SOFT_TIMEOUT).
 SOFT_LIMIT_SIGNAL = signal.SIGUSR1
@@ -34,6 +36,12 @@ def outlive_parent() -> None:
     """Take back the wish of `die_with_parent`."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 0)
+
+
+def keep_memory_private() -> None:
+    """Keep this process's memory out of core dumps, and from processes of the same user that have no privileges."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class Armed:

@@ -13,7 +13,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from celery import Celery
 from celery.app.amqp import AMQP, task_message
@@ -27,6 +27,8 @@ HEADER: Final = "autocelery"
 HEADER_VERSION: Final = 1
 #: The field of the header with the channel that wants the call's output.
 OUTPUT: Final = "output"
+#: The field with the digest of the envelope that holds the call's environment variables.
+VARIABLES: Final = "variables"
 
 #: What the worker's main process reads from the task of a message, besides the limits that
 #: Celery sends itself. Each is sent only where it differs from Celery's default.
@@ -45,8 +47,17 @@ RETRY_OPTIONS: Final = ("max_retries", "default_retry_delay")
 
 _AS_TASK_V2: Final = tuple(inspect.signature(AMQP.as_task_v2).parameters)[1:]
 
-#: Gives ``(snapshot, key)`` of what a call of the app's named task runs; ``None``: it is a deployed call.
-Aim = Callable[[Celery, str], tuple[str, str] | None]
+
+class Target(NamedTuple):
+    """What a live call runs: a snapshot, as the key signed it, with the variables in an envelope."""
+
+    snapshot: str
+    key: str
+    variables: str | None = None
+
+
+#: Gives what a call of the app's named task runs; ``None``: it is a deployed call.
+Aim = Callable[[Celery, str], Target | None]
 #: What everything sent from here runs; ``None``: calls are deployed calls.
 _aim: ContextVar[Aim | None] = ContextVar("autocelery_aim", default=None)
 #: The same, for a whole process: a host's.
@@ -57,10 +68,10 @@ Asking = Callable[[Celery, str, str], str | None]
 _asking: ContextVar[Asking | None] = ContextVar("autocelery_asking", default=None)
 
 
-def send_everything_as(snapshot: str, key: str) -> None:
-    """Make every call that this process sends a live call of ``snapshot``."""
+def send_everything_as(target: Target) -> None:
+    """Make every call that this process sends a live call of ``target``."""
     global _process_aim
-    _process_aim = lambda app, name: (snapshot, key)  # noqa: E731
+    _process_aim = lambda app, name: target  # noqa: E731
 
 
 @contextlib.contextmanager
@@ -83,9 +94,16 @@ def asking(wants: Asking) -> Iterator[None]:
         _asking.reset(token)
 
 
-def header_for(app: Celery, name: str, snapshot: str, key: str, task: Task | None = None) -> dict[str, Any]:
+def header_for(app: Celery, name: str, target: Target, task: Task | None = None) -> dict[str, Any]:
     """Return the ``autocelery`` header of a live call of the task ``name``, which may be in no registry."""
-    header: dict[str, Any] = {"v": HEADER_VERSION, "snapshot": snapshot, "key": key, "task": name}
+    header: dict[str, Any] = {
+        "v": HEADER_VERSION,
+        "snapshot": target.snapshot,
+        "key": target.key,
+        "task": name,
+    }
+    if target.variables is not None:
+        header[VARIABLES] = target.variables
     task = task or app._tasks.get(name)
     if task is None:
         return header
@@ -117,12 +135,12 @@ class LiveMessages(AMQP):
             target = aim(self.app, name) if aim is not None else None
             if target is None:
                 return super().as_task_v2(name=name, **options)
-            header = header_for(self.app, name, *target)
+            header = header_for(self.app, name, target)
         elif name not in (
             header["task"],
             LIVE_TASK,
         ):  # Celery hands a chord body's headers to the unlock task
-            header = header_for(self.app, name, header["snapshot"], header["key"])
+            header = header_for(self.app, name, target_of(header))
         header = _asked(self.app, header, options["task_id"])
         self._make_hanging_live(options, header)
         real = header["task"]
@@ -134,7 +152,7 @@ class LiveMessages(AMQP):
         return message._replace(headers=_Headers(message.headers))
 
     def _make_hanging_live(self, options: dict[str, Any], header: Mapping[str, Any]) -> None:
-        whose = _aim_of_hanging(header["snapshot"], header["key"])
+        whose = _aim_of_hanging(target_of(header))
         serializer = options.get("serializer") or self.app.conf.task_serializer
         for hanging in ("callbacks", "errbacks", "chain"):
             if options.get(hanging):
@@ -202,29 +220,33 @@ def channels_of(app: Celery, signature: Any) -> dict[str, str]:
     return found
 
 
-def _aim_of_hanging(snapshot: str, key: str) -> Aim:
+def target_of(header: Mapping[str, Any]) -> Target:
+    """Return what the call with this header runs."""
+    return Target(header["snapshot"], header["key"], header.get(VARIABLES))
+
+
+def _aim_of_hanging(target: Target) -> Aim:
     """What hangs on a live call runs its snapshot, unless a task is in ``__main__`` and needs one of its own."""
     sent_from = _aim.get() or _process_aim
 
-    def aim(app: Celery, name: str) -> tuple[str, str]:
+    def aim(app: Celery, name: str) -> Target:
         if sent_from is not None:
-            return sent_from(app, name) or (snapshot, key)
+            return sent_from(app, name) or target
         task = app._tasks.get(name)
         if task is not None and type(task).__module__ == "__main__" and hasattr(app, "autocelery"):
-            own = app.autocelery.source(task)
-            return own.id, own.key
-        return snapshot, key
+            return Target(*app.autocelery._target_beside(task, target))
+        return target
 
     return aim
 
 
-def to_plain(app: Celery, signature: Any, snapshot: str) -> Any:
-    """Return ``signature`` with the live calls of ``snapshot`` in it as plain ones.
+def to_plain(app: Celery, signature: Any, own: Target) -> Any:
+    """Return ``signature`` with the live calls of ``own`` in it as plain ones.
 
-    For the host of that snapshot, where Celery's own rules for callbacks need
+    For the host of that snapshot with those variables, where Celery's own rules for callbacks need
     the tasks themselves; what is sent from there is live again.
     """
-    return _converted(signature, lambda leaf: _plain_leaf(app, leaf, snapshot))
+    return _converted(signature, lambda leaf: _plain_leaf(app, leaf, own))
 
 
 def _converted(signature: Any, leaf: Any) -> Any:
@@ -268,7 +290,7 @@ def _live_leaf(app: Celery, signature: dict[str, Any], aim: Aim) -> dict[str, An
         target = aim(app, name)
         if target is None:
             return signature
-        headers[HEADER] = header_for(app, name, *target)
+        headers[HEADER] = header_for(app, name, target)
     headers[HEADER] = _asked(app, headers[HEADER], options.get("task_id"))
     options.update({"headers": headers, HEADER: headers[HEADER], "route_name": name})
     options.setdefault("shadow", name)
@@ -293,11 +315,13 @@ def _asked_leaf(
     return {**signature, "options": options}
 
 
-def _plain_leaf(app: Celery, signature: dict[str, Any], snapshot: str) -> dict[str, Any]:
+def _plain_leaf(app: Celery, signature: dict[str, Any], own: Target) -> dict[str, Any]:
     options = dict(signature.get("options") or {})
     headers = dict(options.get("headers") or {})
     header = options.get(HEADER) or headers.get(HEADER) or {}
-    if signature["task"] != LIVE_TASK or header.get("snapshot") != snapshot:
+    if signature["task"] != LIVE_TASK or header.get("snapshot") != own.snapshot:
+        return signature
+    if header.get(VARIABLES) != own.variables:  # what is sent from here has ours
         return signature
     name = header["task"]
     brought = exec_options(app._tasks[name]) if name in app._tasks else {}

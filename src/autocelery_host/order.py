@@ -29,7 +29,11 @@ class WorkerTerms:
 class Order:
     """Everything a host is told when it is forked; all of it was verified before.
 
-    ``agent`` is the path of the socket at which the host's agent listens.
+    ``agent`` is the path of the socket at which the host's agent listens. ``overlay`` is a folder of packages that
+    goes before the worker's own; ``interpreter`` the program of an environment that has nothing of the worker's.
+    Where neither is given, the host has the worker's own packages.
+    ``variables`` is the digest of the envelope with the variables that come
+    over the host's socket before anything is imported, ``None`` without any.
     """
 
     snapshot: str
@@ -46,6 +50,8 @@ class Order:
     values: str | None
     compiled: str
     overlay: str | None
+    interpreter: str | None
     agent: str
     expires: int
     terms: WorkerTerms
+    variables: str | None = None

@@ -16,7 +16,7 @@ import pytest
 from autocelery._broker import EmbeddedBroker, GuardedProcess, LocalBroker
 from tests.conftest import remove_tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 APP = """
 import json, os

@@ -14,21 +14,25 @@ from pathlib import Path
 
 import pytest
 
+from tests import since
 from tests.printers import printing_shop
 from tests.shops import Shop, own_server
 from tests.terminals import Terminal
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 _COMMAND = [sys.executable, "-c", "from autocelery._cli import main; main()", "-A", "shop"]
-_SCRIPT = """
+_SCRIPT = (
+    since.SCRIPT_HEAD
+    + """
 import sys
 from shop import tasks
 gate = sys.argv[1]
 results = [tasks.say.delay(f"said {number}", gate) for number in range(3)]
-print("result:", tasks.say.delay("alone", gate).get(timeout=20), [each.get(timeout=20) for each in results])
+print("result:", tasks.say.delay("alone", gate).get(timeout=60), [each.get(timeout=60) for each in results])
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -196,4 +200,4 @@ def test_ctrl_c_on_a_terminal_asks_and_revokes_the_call(shop: Shop, gate: Path) 
         assert terminal.ended() == 130
         found = re.search(r"The call ([\da-f-]{36}) is revoked", terminal.shown)
     assert found
-    wait_for(lambda: shop.app.AsyncResult(found[1]).state == "REVOKED", 20, "the call is revoked")
+    wait_for(lambda: shop.app.AsyncResult(found[1]).state == "REVOKED", what="the call is revoked")

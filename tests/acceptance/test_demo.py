@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import remove_tree
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_killed_demo_leaves_nothing_either(place: Path) -> None:
     read_until(demo, "2 An edit")
     demo.kill()
     demo.communicate()
-    wait_for(lambda: not left_in(place), deadline=30, what="nothing of the demo is left")
+    wait_for(lambda: not left_in(place), what="nothing of the demo is left")
 
 
 def read_until(demo: subprocess.Popen[str], text: str) -> None:

@@ -12,7 +12,7 @@ from autocelery._broker import LocalBroker
 from tests.conftest import remove_tree
 from tests.documentation import DOCS, PAGES, Reader, blocks_of, copy_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 TUTORIAL = DOCS / "tutorial" / "first-live-call.md"
 #: Pages whose sessions start in the project that the tutorial ends with, a worker beside it.

@@ -19,6 +19,8 @@ TASKS = """
     from celery import chord
     from shop.celery import app
 
+    app.conf.result_extended = True
+
     @app.task
     def same(value, **more):
         return value
@@ -155,11 +157,12 @@ def test_who_has_no_autocelery_sees_a_readable_reference(project: Project) -> No
         sent = tasks.same.live.delay(numpy.zeros(4))
         got(sent)
         plain = Celery("plain", broker=app.conf.broker_url, backend=app.conf.result_backend)
-        reference = plain.AsyncResult(sent.id).get(timeout=10)["autocelery.attachment"]
-        show([sent.id, reference])
+        reference = plain.AsyncResult(sent.id).get(timeout=60)["autocelery.attachment"]
+        show([sent.id, reference, plain.AsyncResult(sent.id).args])
     """)
-    call, reference = shown
+    call, reference, [argument] = shown
     assert (reference["type"], reference["purpose"], reference["call"]) == ("numpy.ndarray", "result", call)
+    assert argument["autocelery.attachment"]["purpose"] == "argument"
 
 
 def test_canvas_retries_and_tasks_that_wait_for_others_hand_values_on(project: Project) -> None:
@@ -170,7 +173,7 @@ def test_canvas_retries_and_tasks_that_wait_for_others_hand_values_on(project: P
         def waits(array):
             from celery.result import allow_join_result
             with allow_join_result():
-                return tasks.add.live.delay(array, array).get(timeout=20) + 1
+                return tasks.add.live.delay(array, array).get(timeout=60) + 1
         results = [
             chain(tasks.add.live.s(one, one), tasks.add.live.s(one))(),
             chord([tasks.same.live.s(one), tasks.same.live.s(2 * one)], tasks.total.live.s())(),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import since
 from tests.workers import Worker
 
 APP = """
@@ -34,13 +35,13 @@ def double(x):
 def triple(x):
     return 3 * x
 """
-SCRIPT_HEAD = """
+SCRIPT_HEAD = f"""{since.SCRIPT_HEAD}
 import json, sys
 from shop.celery import app, auto
 from shop.tasks import double, triple
 
 def got(result):
-    return result.get(timeout=30)
+    return result.get(timeout=60)
 
 def show(value):
     print(json.dumps(value))
@@ -281,7 +282,7 @@ def test_wait_counts_how_calls_ended_and_keeps_their_errors(run: Run) -> None:
         def half(x):
             return 1 / x
         call = auto.live(half)
-        ended = auto.wait([call.delay(n) for n in (1, 2, 0, 0)], timeout=30)
+        ended = auto.wait([call.delay(n) for n in (1, 2, 0, 0)], timeout=60)
         show([ended.succeeded, ended.failed, ended.pending, ended.failures[0].traceback])
     """)
     assert shown[:3] == [2, 2, 0]

@@ -22,7 +22,7 @@ from celery import Celery
 from autocelery._broker import EmbeddedBroker, GuardedProcess, LocalBroker
 from autocelery._broker.choosing import candidates
 from autocelery.errors import BrokerUnavailable, ConfigurationError
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 PROJECT = """
 import json, os
@@ -60,7 +60,7 @@ def worker(folder: Path, broker: EmbeddedBroker) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_task_runs_through_a_stock_worker_on_each_way(
         assert ("for trying things out only" in caplog.text) == (way == "filesystem")
         with worker(tmp_path, broker), Celery("caller") as app:
             app.conf.update(broker.settings)
-            assert app.send_task("shop.add", (2, 2)).get(timeout=60) == 4
+            assert app.send_task("shop.add", (2, 2)).get(timeout=PATIENCE) == 4
             gc.collect()  # an older Celery takes leave of the server when a result dies: while there is one
     assert not broker.folder.exists()
     assert broker.pid is None or not psutil.pid_exists(broker.pid)

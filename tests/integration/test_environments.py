@@ -205,9 +205,9 @@ def test_plan_says_what_each_worker_would_build(
     shop: Shop, worker: Worker, index: Path, tmp_path: Path
 ) -> None:
     strict = shop.worker("forbidden", "-c", "1", "-Q", "forbidden", AUTOCELERY_ENV_POLICY="never")
-    site = installed(
-        [index / "greeting-2.0-py3-none-any.whl", index / "politeness-1.0-py3-none-any.whl"], tmp_path
-    )
+    newest = make_wheel(index, "greeting", "5.0", {"greeting.py": ""}, requires=["politeness"])
+    wheels = [newest, index / "politeness-1.0-py3-none-any.whl"]
+    site = installed(wheels, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "autocelery", "-A", "shop", "plan", "--json", "--timeout", "3"],
         cwd=shop.top,
@@ -219,11 +219,15 @@ def test_plan_says_what_each_worker_would_build(
     told = json.loads(done.stdout)
     states = {each["hostname"]: each["state"] for each in told["environments"]}
     assert states == {worker.hostname: "to be built", strict.hostname: "impossible"}
-    [built] = [each["packages"] for each in told["environments"] if each["state"] == "to be built"]
-    assert {each["name"]: each["version"] for each in built} == {"greeting": "2.0", "politeness": "1.0"}
-    [problem] = told["problems"]
+    [built] = [each for each in told["environments"] if each["state"] == "to be built"]
+    assert {each["name"]: each["version"] for each in built["packages"]} == {
+        "greeting": "5.0",
+        "politeness": "1.0",
+    }
+    assert (built["size"], built["source"]) == (sum(each.stat().st_size for each in wheels), str(index))
+    [problem] = [each for each in told["problems"] if "greeting" in each["what"]]
     assert problem["level"] == "warning"
-    assert f"{strict.hostname} lacks greeting==2.0" in problem["what"]
+    assert f"{strict.hostname} lacks greeting==5.0" in problem["what"]
     stop_worker(strict)
 
 
@@ -257,7 +261,7 @@ def test_more_environments_than_zygotes_are_kept_run_at_once_and_leave_no_proces
         shop.write("edited.py", f"EDIT = {edit}\n")
         calls = [(each, callers[each].send("greet", queue="many")) for _ in range(2) for each in callers]
         assert [shop.result(call, 60) for _, call in calls] == [each for each, _ in calls]
-    wait_for(lambda: len(family_of(many.pid).zygotes) <= KEPT + 2, 20, "what is not kept has ended")
+    wait_for(lambda: len(family_of(many.pid).zygotes) <= KEPT + 2, what="what is not kept has ended")
     stop_worker(many)
 
 
@@ -279,9 +283,9 @@ def test_a_worker_that_ends_during_a_build_leaves_no_process(shop: Shop, tmp_pat
         wheel = make_wheel(tmp_path / "private", "greeting", "77.0", {"greeting.py": ""})
         caller = shop.caller(PYTHONPATH=str(installed([wheel], tmp_path / "site")))
         caller.send("greet", queue="ending")
-        build = wait_for(lambda: [each for each in ending.everything() if _is_uv(each)], 20, "it is built")
+        build = wait_for(lambda: [each for each in ending.everything() if _is_uv(each)], what="it is built")
         os.kill(ending.pid, signal.SIGQUIT if how == "stopped" else signal.SIGKILL)
-        wait_for(lambda: not any(is_alive(each.pid) for each in build), 10, "the build has ended")
+        wait_for(lambda: not any(is_alive(each.pid) for each in build), what="the build has ended")
         stop_worker(ending)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import since
 from tests.scripting import Project
 
 TASKS = """
@@ -24,7 +25,9 @@ TASKS = """
         return os.getpid()
 """
 #: Runs cells in IPython and tells of each what it gave, raised and printed.
-NOTEBOOK = """
+NOTEBOOK = (
+    since.SCRIPT_HEAD
+    + """
 import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
 from IPython.core.interactiveshell import InteractiveShell
@@ -42,6 +45,7 @@ for cell in ["%load_ext autocelery", "from shop.celery import app, auto\\nfrom s
 print()
 print(json.dumps(told[2:]))
 """
+)
 Cells = Callable[..., list[dict[str, Any]]]
 
 
@@ -102,7 +106,7 @@ def test_functions_and_classes_of_the_notebook_travel_and_the_next_version_is_wh
         "%%live\nbest = Shop(4)\nbest.twice()",
         "def scaled(x):\n    return 3 * x",
         "%live best.twice()",
-        "[type(best) is Shop, best.twice(), auto.live(Shop.twice).delay(best).get(timeout=30)]",
+        "[type(best) is Shop, best.twice(), auto.live(Shop.twice).delay(best).get(timeout=60)]",
         "%%live\ndef shifted(x):\n    return scaled(x) + offset\noffset = 1",
         "offset = 100\nshifted(1)",
     )
@@ -112,9 +116,9 @@ def test_functions_and_classes_of_the_notebook_travel_and_the_next_version_is_wh
 def test_a_task_of_the_notebook_that_is_defined_again_is_the_next_version(cells: Cells) -> None:
     told = cells(
         "@app.task\ndef priced(x):\n    return x",
-        "priced.live.delay(1).get(timeout=30)",
+        "priced.live.delay(1).get(timeout=60)",
         "@app.task\ndef priced(x):\n    return 10 * x",
-        "[priced.live.delay(1).get(timeout=30), double.live.delay(4).get(timeout=30)]",
+        "[priced.live.delay(1).get(timeout=60), double.live.delay(4).get(timeout=60)]",
     )
     assert values(told)[1::2] == ["1", "[10, 8]"]
 
@@ -232,12 +236,13 @@ def test_in_the_shell_every_call_is_live_and_the_next_version_is_what_runs(
     before = tasks.read_text()
     tasks.write_text(before.replace("2 * x", "200 * x"))
     typed = [
-        "print('first', double.delay(4).get(timeout=30))",
+        since.SCRIPT_HEAD.strip() or "pass",
+        "print('first', double.delay(4).get(timeout=60))",
         "@app.task\ndef priced(x):\n    return x\n",
-        "print('second', priced.delay(3).get(timeout=30))",
+        "print('second', priced.delay(3).get(timeout=60))",
         "@app.task\ndef priced(x):\n    return 10 * x\n",
-        "print('third', priced.delay(3).get(timeout=30))",
-        "print('fourth', auto.live(lambda x: x - 1).delay(3).get(timeout=30))",
+        "print('third', priced.delay(3).get(timeout=60))",
+        "print('fourth', auto.live(lambda x: x - 1).delay(3).get(timeout=60))",
     ]
     try:
         done = project.python(

@@ -8,7 +8,6 @@ import secrets
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +19,11 @@ from tests import services
 from tests.integration.test_store_trouble import Store
 from tests.printers import Told, printing_shop, text_of, watched
 from tests.shops import Caller, Shop
+from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
 from tests.workers import Worker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 #: What is printed is shown within so many seconds.
 PROMPT = 0.5
@@ -56,7 +56,7 @@ class Place:
         owned.callback(self.store.close)
         self.worker: Worker = self.shop.worker("output", "-c", "3")
         self.caller: Caller = self.shop.caller()
-        assert self.caller.do("tasks.nothing.live.delay().get(timeout=30)") == 1
+        assert self.caller.do("tasks.nothing.live.delay().get(timeout=60)") == 1
 
     def left(self) -> list[str]:
         """Return the names of what is in the store of calls' output and of listeners."""
@@ -80,14 +80,16 @@ def seen(place: Place, task: str, gate: Path, *args: object) -> tuple[list[Told]
     """Return what was seen of a call while it waited for the gate, and after that."""
     given = (*args, str(gate))
     place.caller.do(f"kept.update(result=tasks.{task}.live.apply_async({given!r}, output=True))")
-    before, after = place.caller.do(f"tasks.seen(kept['result'], {str(gate)!r})")
+    last = ("from C\n", "child complained\n", "in two lines\n")
+    before, after = place.caller.do(f"tasks.seen(kept['result'], {str(gate)!r}, *{last!r})")
     return [Told(*each) for each in before], [Told(*each) for each in after]
 
 
 def test_what_a_task_prints_and_logs_is_seen_within_half_a_second_while_it_runs_each_on_its_stream(
     place: Place, gate: Path
 ) -> None:
-    running, after = seen(place, "talk", gate)
+    with Stopwatch() as watch:
+        running, after = seen(place, "talk", gate)
     printed = text_of(running, "stdout")
     assert re.sub(r"[\d.]+", "T", printed).split("\n") == [
         "printed T",
@@ -104,8 +106,9 @@ def test_what_a_task_prints_and_logs_is_seen_within_half_a_second_while_it_runs_
     ]
     assert [(each.stream, each.text) for each in after] == [("stdout", "at last")]
     first = next(each for each in running if each.text.startswith("printed"))
-    assert first.at - float(first.text.split()[1]) < PROMPT
-    assert place.caller.do("kept['result'].get(timeout=10)") == 42
+    late = first.at - float(first.text.split()[1])
+    assert late / watch.slowdown < PROMPT, (late, str(watch))
+    assert place.caller.do("kept['result'].get(timeout=60)") == 42
 
 
 def test_the_workers_log_has_what_it_has_without_a_listener(place: Place, gate: Path) -> None:
@@ -113,7 +116,7 @@ def test_the_workers_log_has_what_it_has_without_a_listener(place: Place, gate: 
         done = gate.with_name(name)
         done.touch()
         before = len(place.worker.text())
-        place.caller.do(f"tasks.talk.live.apply_async(({str(done)!r},), output={output}).get(timeout=20)")
+        place.caller.do(f"tasks.talk.live.apply_async(({str(done)!r},), output={output}).get(timeout=60)")
         wait_for(
             lambda: all(each in place.worker.text()[before:] for each in ("succeeded", "child complained")),
             10,
@@ -164,7 +167,7 @@ def test_the_last_words_of_a_call_that_fails_or_dies_are_heard(place: Place) -> 
 def test_what_outlives_its_call_prints_to_the_log_and_not_to_the_next_caller(
     place: Place, gate: Path
 ) -> None:
-    place.caller.do(f"tasks.leave_behind.live.delay({str(gate)!r}).get(timeout=10)")
+    place.caller.do(f"tasks.leave_behind.live.delay({str(gate)!r}).get(timeout=60)")
     other = gate.with_name("other")
     for _ in range(6):
         told, _ = watched(place.caller, ("leave_behind", str(other)))
@@ -174,9 +177,9 @@ def test_what_outlives_its_call_prints_to_the_log_and_not_to_the_next_caller(
     told, _ = watched(place.caller, *([("say", "said", str(gate))] * 3))
     assert {each.text for each in told} <= {"said\n", "said\nsaid\n"}
     wait_for(
-        lambda: place.worker.text().count("too late from a child") >= 7, 10, "the children are in the log"
+        lambda: place.worker.text().count("too late from a child") >= 7, what="the children are in the log"
     )
-    wait_for(lambda: place.worker.text().count("too late from a thread") >= 7, 10, "so are the threads")
+    wait_for(lambda: place.worker.text().count("too late from a thread") >= 7, what="so are the threads")
 
 
 def test_what_was_read_is_gone_from_the_store(place: Place, gate: Path) -> None:
@@ -189,7 +192,7 @@ def test_what_was_read_is_gone_from_the_store(place: Place, gate: Path) -> None:
 def test_a_call_that_nobody_listens_to_leaves_nothing_in_the_store(place: Place, gate: Path) -> None:
     gate.touch()
     before = place.store.names(".out")
-    assert place.caller.do(f"tasks.talk.live.delay({str(gate)!r}).get(timeout=10)") == 42
+    assert place.caller.do(f"tasks.talk.live.delay({str(gate)!r}).get(timeout=60)") == 42
     assert place.store.names(".out") == before
 
 
@@ -212,7 +215,7 @@ def test_a_flood_leaves_a_bounded_store_and_says_how_much_is_missing(place: Plac
     assert 180 < sum(map(float, dropped)) < 200
     assert sum(len(text) for _, text in told) <= RING
     assert told[-1][1].endswith("the end\n")
-    assert other.do("kept['result'].get(timeout=10)") > 0
+    assert other.do("kept['result'].get(timeout=60)") > 0
 
 
 def test_a_flood_that_is_heard_does_its_neighbours_no_harm(place: Place, gate: Path) -> None:
@@ -229,7 +232,7 @@ def test_a_flood_that_is_heard_does_its_neighbours_no_harm(place: Place, gate: P
 
 
 _TIMED = (
-    "(lambda clock: [clock(), tasks.nothing.live.delay().get(timeout=20), clock()])"
+    "(lambda clock: [clock(), tasks.nothing.live.delay().get(timeout=60), clock()])"
     "(__import__('time').perf_counter)"
 )
 _TIMED = f"(lambda told: told[2] - told[0])({_TIMED})"
@@ -242,7 +245,7 @@ def test_a_caller_that_is_killed_costs_nothing_its_task_ends_right_and_its_entri
     call = doomed.do(
         f"kept.update(result=tasks.flood.live.apply_async((4, {str(gate)!r}), output=True)) or kept['result'].id"
     )
-    wait_for(lambda: len(set(place.left()) - before) >= 4, 20, "some output is in the store")
+    wait_for(lambda: len(set(place.left()) - before) >= 4, what="some output is in the store")
     doomed.kill()
     wait_for(lambda: set(place.left()) <= before, 30, "its output is gone, and the sign that it listened")
     gate.touch()
@@ -264,12 +267,12 @@ def test_a_call_goes_right_though_the_store_is_killed_in_the_middle(
         shop.worker("gone", "-c", "1")
         caller, gate = shop.caller(), tmp_path / "gate"
         caller.do(f"kept.update(result=tasks.flood.live.apply_async((8, {str(gate)!r}), output=True))")
-        wait_for(lambda: len(list(store.client.scan_iter(match="*.out"))) >= 4, 30, "some output is there")
+        wait_for(lambda: len(list(store.client.scan_iter(match="*.out"))) >= 4, what="some output is there")
         store.kill()
         gate.touch()
-        began = time.monotonic()
-        assert caller.do("kept['result'].get(timeout=20)") < 20
-        assert time.monotonic() - began < 5
+        with Stopwatch() as watch:
+            assert caller.do("kept['result'].get(timeout=60)") < 60
+        assert watch.seconds < 5, watch
         store.start()
         assert caller.do("[p.text for p in auto.stream(kept['result'])]") is not None
 

@@ -11,6 +11,7 @@ import pytest
 from autocelery.errors import ConfigurationError
 from tests.conftest import remove_tree
 from tests.integration.conformance.projects import Project
+from tests.waiting import PATIENCE
 from tests.workers import Worker
 
 
@@ -38,9 +39,9 @@ def test_a_worker_with_eventlet_runs_deployed_calls_and_says_why_it_refuses_live
     try:
         worker.start()
         add = project.task("add")
-        assert add.delay(1, 1).get(timeout=20) == 2
+        assert add.delay(1, 1).get(timeout=PATIENCE) == 2
         with pytest.raises(ConfigurationError, match="celery worker -P gevent"):
-            add.live.delay(1, 1).get(timeout=20)
+            add.live.delay(1, 1).get(timeout=PATIENCE)
         assert worker.text().count("Live calls are refused: this worker has the eventlet pool") == 1
     finally:
         worker.stop()

@@ -15,6 +15,7 @@ from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostErr
 
 from autocelery.errors import HostLost
 from tests.shops import Caller, Family, Shop, family_of, is_alive, kill, own_server, stop_worker
+from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
 from tests.workers import Worker
 
@@ -56,7 +57,7 @@ def temporary(tmp_path: Path) -> Path:
 def hanging(shop: Shop, caller: Caller, place: Path, **options: object) -> tuple[str, int, int]:
     """Send a call that never returns; return its id, its host's pid and the pid of what it started."""
     task_id = caller.send("hang", str(place), **options)
-    wait_for(place.exists, 20, "the task runs")
+    wait_for(place.exists, what="the task runs")
     host, child = map(int, place.read_text().split())
     assert is_alive(host)
     assert is_alive(child)
@@ -64,31 +65,39 @@ def hanging(shop: Shop, caller: Caller, place: Path, **options: object) -> tuple
 
 
 def assert_ended(*pids: int) -> None:
-    wait_for(lambda: not any(map(is_alive, pids)), SECONDS_TO_END, f"{pids} have ended")
+    with Stopwatch() as watch:
+        wait_for(lambda: not any(map(is_alive, pids)), what=f"{pids} have ended")
+    assert watch.seconds < SECONDS_TO_END, watch
 
 
-def kill_pool_process(family: Family, host: int) -> None:
-    for each in family.pool:
-        kill(each)
+def kill_pool_process(family: Family, host: int) -> list[psutil.Process]:
+    return killed(*family.pool)
 
 
-def kill_agent(family: Family, host: int) -> None:
-    kill(family.agents[0])
+def kill_agent(family: Family, host: int) -> list[psutil.Process]:
+    return killed(*family.agents)
 
 
-def kill_zygote(family: Family, host: int) -> None:
+def kill_zygote(family: Family, host: int) -> list[psutil.Process]:
     parent = psutil.Process(host).parent()
     assert parent in family.zygotes
-    kill(parent)
+    return killed(parent)
 
 
-def kill_host(family: Family, host: int) -> None:
-    kill(psutil.Process(host))
+def kill_host(family: Family, host: int) -> list[psutil.Process]:
+    return killed(psutil.Process(host))
 
 
-def kill_agent_and_zygotes(family: Family, host: int) -> None:
-    for each in [*family.agents, *family.zygotes]:
+def kill_agent_and_zygotes(family: Family, host: int) -> list[psutil.Process]:
+    return killed(*family.agents, *family.zygotes)
+
+
+def killed(*processes: psutil.Process) -> list[psutil.Process]:
+    """Kill these, and return them with those that end with them: a call that meets one of them yet is lost too."""
+    doomed = [*processes, *(below for each in processes for below in each.children(recursive=True))]
+    for each in processes:
         kill(each)
+    return doomed
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def kill_agent_and_zygotes(family: Family, host: int) -> None:
     ],
 )
 def test_a_host_and_what_its_task_started_end_with(
-    ending: Callable[[Family, int], None],
+    ending: Callable[[Family, int], list[psutil.Process]],
     error: type[Exception],
     shop: Shop,
     caller: Caller,
@@ -110,8 +119,8 @@ def test_a_host_and_what_its_task_started_end_with(
     tmp_path: Path,
 ) -> None:
     task_id, host, child = hanging(shop, caller, tmp_path / "pids")
-    ending(family_of(worker.pid), host)
-    assert_ended(host, child)
+    doomed = ending(family_of(worker.pid), host)
+    assert_ended(host, child, *(each.pid for each in doomed))
     with pytest.raises(error):
         shop.result(task_id)
     assert shop.result(caller.send("add", 20, 3)) == 23
@@ -149,10 +158,10 @@ def test_a_dead_host_is_noticed_though_a_process_that_it_forked_holds_its_socket
     shop: Shop, caller: Caller, worker: Worker, tmp_path: Path
 ) -> None:
     task_id = caller.send("fork_away", str(tmp_path / "pid"))
-    wait_for((tmp_path / "pid").exists, 20, "the task has forked")
+    wait_for((tmp_path / "pid").exists, what="the task has forked")
     try:
         with pytest.raises(HostLost):
-            shop.result(task_id, timeout=10)
+            shop.result(task_id)
     finally:
         kill(psutil.Process(int((tmp_path / "pid").read_text())))
 
@@ -161,14 +170,14 @@ def test_the_agent_is_started_again_and_a_soft_limit_that_comes_late_does_nothin
     shop: Shop, caller: Caller, worker: Worker
 ) -> None:
     before = family_of(worker.pid)
-    kill(before.agents[0])
+    assert_ended(*(each.pid for each in killed(*before.agents)))
     host = shop.result(caller.send("pid"))
     after = family_of(worker.pid)
     assert [each.pid for each in after.agents] != [each.pid for each in before.agents]
     pool = [
         each.pid for each in before.pool
     ]  # a child that has not become an agent yet looks like one of them
-    wait_for(lambda: [each.pid for each in family_of(worker.pid).pool] == pool, 5, "the pool is as it was")
+    wait_for(lambda: [each.pid for each in family_of(worker.pid).pool] == pool, what="the pool is as it was")
     for each in after.hosts:
         kill(each, signal.SIGUSR1)
     assert {shop.result(caller.send("pid")) for _ in range(4)} <= {
@@ -204,10 +213,10 @@ def test_nothing_is_left_of_a_worker_that_ends_by(
         assert len(everybody) >= 5
         assert list(temporary.glob("autocelery-*/agent"))
         kill(psutil.Process(own.pid), number)
-        wait_for(lambda: not is_alive(own.pid), 15, "the worker has ended")
+        wait_for(lambda: not is_alive(own.pid), what="the worker has ended")
         assert_ended(host, child)
-        wait_for(lambda: not any(is_alive(each.pid) for each in everybody), 5, "everything has ended")
-        wait_for(lambda: not list(temporary.glob("autocelery-*")), 5, "no folder is left")
+        wait_for(lambda: not any(is_alive(each.pid) for each in everybody), what="everything has ended")
+        wait_for(lambda: not list(temporary.glob("autocelery-*")), what="no folder is left")
     finally:
         stop_worker(own)
 
@@ -218,7 +227,7 @@ def test_a_worker_that_stops_lets_a_call_that_failed_just_now_have_its_on_failur
     own = shop.worker("mourns", "-c", "1", "-Q", "mourns")
     done = tmp_path / "done"
     caller.send("never_return", str(done), queue="mourns", time_limit=1)
-    wait_for(done.with_name("done.begun").exists, 20, "the hook runs")
+    wait_for(done.with_name("done.begun").exists, what="the hook runs")
     stop_worker(own)
     assert done.exists()
 
@@ -277,13 +286,14 @@ def test_hosts_are_kept_warm_up_to_a_number_replaced_after_so_many_calls_and_end
         AUTOCELERY_HOST_MAX_CALLS="3",
         AUTOCELERY_HOST_IDLE="2",
     )
-    pids = [shop.result(caller.send("pid", queue="bounded")) for _ in range(10)]
+    calls = [caller.send("pid", queue="bounded") for _ in range(10)]  # at once: between them no host is idle
+    pids = [shop.result(each) for each in calls]
     assert [pids.count(each) for each in dict.fromkeys(pids)] == [3, 3, 3, 1]
     for version in range(5):
         path = shop.write("tasks.py", shop.tasks + f"\nVERSION = {version}\n")
         assert path.exists()
         shop.result(caller.send("pid", queue="bounded"))
-    wait_for(lambda: len(family_of(own.pid).hosts) <= 2, SECONDS_TO_END, "two hosts are kept warm")
-    wait_for(lambda: not family_of(own.pid).hosts, 10, "hosts end that nobody needs")
+    wait_for(lambda: len(family_of(own.pid).hosts) <= 2, what="two hosts are kept warm")
+    wait_for(lambda: not family_of(own.pid).hosts, what="hosts end that nobody needs")
     assert shop.result(caller.send("add", 5, 5, queue="bounded")) == 10
     stop_worker(own)

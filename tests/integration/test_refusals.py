@@ -19,14 +19,15 @@ from autocelery._config import Home
 from autocelery._signing import keys, statement
 from tests.forgery import Forge, Forged
 from tests.shops import Shop, family_of, is_alive, own_server, stop_worker
+from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
 from tests.workers import Worker
 
 pytestmark = pytest.mark.slow
 
 NOWHERE = "0" * 64
-#: DESIGN.md, guarantee 4, and what a busy machine adds.
-SECONDS_TO_FAIL = 5.0 + 2.0
+#: DESIGN.md, guarantee 4.
+SECONDS_TO_FAIL = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_code_that_is_being_imported_ends_when_its_author_is_no_longer_trusted(
         f"os.rename({str(begun)!r} + '.new', {str(begun)!r})\nthreading.Event().wait()\n"
     )
     call = forge.sent(forge.make(forge.code(before=endless), key=other))
-    wait_for(begun.exists, 15, "it is being imported")
+    wait_for(begun.exists, what="it is being imported")
     Path(trusted.source).unlink()
     with pytest.raises(errors.UntrustedSnapshot):
         shop.result(call.id)
@@ -217,16 +218,16 @@ def test_a_package_in_another_major_version_is_named_with_both(forge: Forge, wor
 def test_code_that_cannot_be_imported_is_a_typed_error(
     before: str, match: str, forge: Forge, worker: Worker
 ) -> None:
-    began = time.monotonic()
-    refused(forge, forge.make(forge.code(before=before)), errors.CodeNotImportable, match)
-    assert time.monotonic() - began < 10
+    with Stopwatch() as watch:
+        refused(forge, forge.make(forge.code(before=before)), errors.CodeNotImportable, match)
+    assert watch.seconds < SECONDS_TO_FAIL, watch
 
 
 def test_an_import_that_never_returns_meets_the_time_limits(forge: Forge, worker: Worker) -> None:
     forever = forge.make(forge.code(before="import threading; threading.Event().wait()\n"))
     refused(forge, forever, SoftTimeLimitExceeded, soft_time_limit=1)
     refused(forge, forever, TimeLimitExceeded, time_limit=1)
-    wait_for(lambda: len(family_of(worker.pid).hosts) <= 1, 5, "no host is left that imports")
+    wait_for(lambda: len(family_of(worker.pid).hosts) <= 1, what="no host is left that imports")
 
 
 def test_a_task_that_the_snapshot_does_not_define_is_named_with_those_it_does(
@@ -257,6 +258,9 @@ def test_a_task_that_the_snapshot_does_not_define_is_named_with_those_it_does(
         lambda header: {**header, "task": None},
         lambda header: {**header, "task": ["forged.run"]},
         lambda header: {**header, "module": 7},
+        lambda header: {**header, "variables": "../../etc"},
+        lambda header: {**header, "variables": None},
+        lambda header: {**header, "variables": {}},
     ],
 )
 def test_a_malformed_header_is_refused(change: Callable[[Any], Any], forge: Forge, worker: Worker) -> None:
@@ -277,22 +281,21 @@ def test_malformed_options_in_a_header_do_no_harm(options: object, forge: Forge,
 
 
 def test_a_snapshot_that_is_nowhere_fails_in_time(forge: Forge, worker: Worker) -> None:
-    began = time.monotonic()
-    with pytest.raises(errors.SnapshotIncomplete):
+    with Stopwatch() as watch, pytest.raises(errors.SnapshotIncomplete):
         forge.call(Forged(secrets.token_hex(32), forge.key.id, "", {}))
-    assert time.monotonic() - began < SECONDS_TO_FAIL
+    assert watch.seconds < SECONDS_TO_FAIL, watch
 
 
 def test_calls_that_wait_for_the_same_lost_snapshot_all_fail_in_time(forge: Forge, shop: Shop) -> None:
     crowd = shop.worker("crowd", "-P", "threads", "-c", "6", "-Q", "crowd")
     lost = Forged(secrets.token_hex(32), forge.key.id, "", {})
     assert forge.call(forge.make(forge.code()), queue="crowd") == "well"  # its agent runs
-    began = time.monotonic()
-    calls = [forge.sent(lost, queue="crowd") for _ in range(6)]
-    for call in calls:
-        with pytest.raises(errors.SnapshotIncomplete):
-            shop.result(call.id)
-    assert time.monotonic() - began < SECONDS_TO_FAIL
+    with Stopwatch() as watch:
+        calls = [forge.sent(lost, queue="crowd") for _ in range(6)]
+        for call in calls:
+            with pytest.raises(errors.SnapshotIncomplete):
+                shop.result(call.id)
+    assert watch.seconds < SECONDS_TO_FAIL, watch
     stop_worker(crowd)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from celery.app.task import Context
 
-from autocelery._celery import serving
-from autocelery_host.messages import HEADER
+from autocelery._celery import calls, serving
+from autocelery_host.messages import HEADER, target_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _in_host(request: Any, header: dict[str, Any], steps: list[tuple[str, BaseEx
     message = dict(request.request_dict)
     try:
         payload = pickle.dumps((request.id, request.args, request.kwargs, message, steps), protocol=5)
-        lease = serving.hosts().checkout(header["snapshot"], header["key"])
+        lease = serving.hosts().checkout(*target_of(calls.checked(header)))
         answered = False
         try:
             answered = lease.call(payload) is not None

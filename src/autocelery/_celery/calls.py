@@ -16,7 +16,7 @@ from autocelery._hosting.lease import Lease
 from autocelery._snapshot.canonical import is_digest
 from autocelery.errors import AutoceleryError, SnapshotInvalid
 from autocelery_host.limits import SOFT_LIMIT_SIGNAL
-from autocelery_host.messages import HEADER, HEADER_VERSION
+from autocelery_host.messages import HEADER, HEADER_VERSION, VARIABLES, target_of
 
 
 def run(task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
@@ -25,7 +25,7 @@ def run(task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -
         header = checked(request.get(HEADER))
         payload = _payload(uuid, args, kwargs, request)
         while True:
-            lease = serving.hosts().checkout(header["snapshot"], header["key"])
+            lease = serving.hosts().checkout(*target_of(header))
             told = _called(lease, payload)
             if told is not None:
                 return outcome.traced(told, serving.is_pool_child())
@@ -48,6 +48,10 @@ def checked(header: Any) -> Mapping[str, Any]:
     key, name, module = header.get("key"), header.get("task"), header.get("module", "")
     if not (is_digest(header.get("snapshot")) and isinstance(key, str) and key.isalnum()):
         raise SnapshotInvalid("The message names no snapshot. It was not sent by autocelery.")
+    if VARIABLES in header and not is_digest(header[VARIABLES]):
+        raise SnapshotInvalid(
+            "The message names variables that it does not have. It was not sent by autocelery."
+        )
     if not (isinstance(name, str) and isinstance(module, str)):
         raise SnapshotInvalid("The message names no task. It was not sent by autocelery.")
     return header

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -17,34 +19,40 @@ from autocelery._blobs import open_store, store_url_for
 from autocelery._celery import serving
 from autocelery._env.comparing import Need, installed_here, needs_of_celery
 from autocelery._env.installing import uv_here
-from autocelery._signing import keys
+from autocelery._signing import keys, worker_keys
 from autocelery.errors import AgentUnavailable, AutoceleryError
 
 #: The inspect command that asks a worker what it can run, and the control command that revokes a snapshot.
 REPORT = "autocelery"
 REVOKE = "autocelery_revoke"
+#: The inspect command that asks which environment a lock gets there.
+ENVIRONMENT = "autocelery_environment"
 
 
 @inspect_command(name=REPORT, default_timeout=1.0)  # type: ignore[untyped-decorator]
-def report(state: Any, **_: Any) -> dict[str, Any]:
-    """Tell what this worker runs live calls with."""
+def report(state: Any, variables: Sequence[str] = (), **_: Any) -> dict[str, Any]:
+    """Tell what this worker runs live calls with, and which of ``variables`` its environment lacks."""
     pool = type(state.consumer.pool).__module__.rpartition(".")[2]
     store, store_problem = _store(state.app)
+    worker_key, trusted, problem = "", [], ""
     try:
-        trusted, problem = sorted(keys.trusted_keys(_config.home())), ""
+        trusted = sorted(keys.trusted_keys(_config.home()))
+        worker_key = worker_keys.own_key(_config.home()).id
     except AutoceleryError as exc:
-        trusted, problem = [], exc.message
+        problem = exc.message
     return {
         "autocelery": importlib.metadata.version("autocelery"),
         "celery": celery.__version__,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "pool": pool,
         "trusted_keys": trusted,
+        "worker_key": worker_key,
         "packages": _packages(),
         "builds": builder(),
         "needs": [[need.by, need.name, need.specifier] for need in _needs()],
         "node": platform.node(),
         "queues": _queues(state.consumer),
+        "lacks_variables": [name for name in variables if name not in os.environ],
         "store": store,
         "store_problem": store_problem,
         "problem": problem,
@@ -56,6 +64,17 @@ def agent(state: Any, **_: Any) -> dict[str, Any]:
     """Tell which processes the agent of this worker has: its own, its zygote's, its hosts'."""
     try:
         return serving.agent_status()
+    except AgentUnavailable as exc:
+        return {"error": exc.message}
+
+
+@inspect_command(  # type: ignore[untyped-decorator]
+    name=ENVIRONMENT, args=[("lock", str), ("python", str)], default_timeout=5.0
+)
+def environment(state: Any, lock: str, python: str, **_: Any) -> dict[str, Any]:
+    """Tell which environment a snapshot with that lock gets; ``pending`` while the agent finds out."""
+    try:
+        return serving.tell_agent({"op": "environment", "lock": lock, "python": python}, patience=1.0)
     except AgentUnavailable as exc:
         return {"error": exc.message}
 

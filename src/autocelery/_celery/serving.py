@@ -15,7 +15,7 @@ from celery import Celery
 
 from autocelery import _config
 from autocelery._blobs import store_url_for
-from autocelery._hosting.lease import HostPool, ask
+from autocelery._hosting.lease import AGENT_PATIENCE, HostPool, ask
 from autocelery._hosting.starting import AgentProcess
 from autocelery._hosting.terms import AgentTerms
 from autocelery.errors import AgentUnavailable, AutoceleryError, ConfigurationError
@@ -122,9 +122,9 @@ def agent_status() -> dict[str, Any]:
     return ask(os.environ[ADDRESS_VARIABLE], {"op": "status"})
 
 
-def tell_agent(question: dict[str, Any]) -> dict[str, Any]:
-    """Ask the agent of this worker."""
-    return ask(os.environ[ADDRESS_VARIABLE], question)
+def tell_agent(question: dict[str, Any], patience: float = AGENT_PATIENCE) -> dict[str, Any]:
+    """Ask the agent of this worker, for at most ``patience`` seconds."""
+    return ask(os.environ[ADDRESS_VARIABLE], question, patience)
 
 
 def start_agent(app: Celery, worker: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from autocelery._cli import printing
-from autocelery._cli.shell import Shell, patience_with
+from autocelery._cli.shell import Shell, env_option, patience_with, taking_along
 from autocelery._cli.watching import Watch
 from autocelery.errors import AutoceleryError
 
@@ -23,6 +23,7 @@ from autocelery.errors import AutoceleryError
 @click.option("--using", metavar="SNAPSHOT", help="Run this snapshot's code, not the working tree's.")
 @click.option("--queue", help="Send it to this queue.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the call's id.")
+@env_option
 @click.option("--quiet", is_flag=True, help="Do not show what the task prints and logs.")
 @click.option("--no-check", is_flag=True, help="Send it without asking first whether a worker would take it.")
 @click.option("--json", "as_json", is_flag=True, help="Print id, snapshot, state and result as JSON.")
@@ -36,7 +37,7 @@ def call(shell: Shell, /, task: str, arguments: tuple[str, ...], **options: Any)
     The options come before TASK. What the task prints and logs goes to standard error, while it runs.
     """
     asked = Options(**options)
-    with Watch(is_quiet=asked.quiet or asked.detach) as watch:
+    with Watch(is_quiet=asked.quiet or asked.detach) as watch, taking_along(asked.env):
         sent, snapshot = _send(shell, task, arguments, asked, watch)
         if asked.detach:
             told = {"id": sent.id, "snapshot": snapshot}
@@ -58,6 +59,7 @@ class Options:
     timeout: float | None
     using: str | None
     queue: str | None
+    env: tuple[str, ...]
     detach: bool
     quiet: bool
     no_check: bool
@@ -68,7 +70,7 @@ def _send(
     shell: Shell, task: str, arguments: tuple[str, ...], asked: Options, watch: Watch
 ) -> tuple[Any, str]:
     """Send the call, once it is known that it can run; return its result to be, and its snapshot."""
-    from autocelery._publish import inspecting, naming, problems, stores
+    from autocelery._publish import inspecting, naming, problems, stores, variables
 
     auto = shell.auto()
     found = naming.task_named(auto.app, task)
@@ -81,6 +83,8 @@ def _send(
         inspecting.require_worker(auto.app, patience_with(auto.app), queue)
         for problem in problems.of_new_folder(stores.address(auto.shipper.store.url)):
             printing.note(f"Warning: {problem.what} {problem.mend}")
+    if not asked.using:
+        variables.values_of(auto.shipper.env())  # before anything is sent
     snapshot = auto.found(asked.using) if asked.using else auto.source(found)
     options = {"queue": asked.queue} if asked.queue else {}
     with watch.sending(auto):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from autocelery._cli import printing
-from autocelery._cli.shell import Shell
+from autocelery._cli.shell import Shell, env_option, taking_along
 from autocelery.errors import AutoceleryError
 
 
@@ -16,11 +16,12 @@ from autocelery.errors import AutoceleryError
     epilog="Example: autocelery -A proj run rescore.py --since yesterday",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
+@env_option
 @click.option("--quiet", is_flag=True, help="Do not show what the tasks print and log.")
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def run(shell: Shell, script: Path, arguments: tuple[str, ...], quiet: bool) -> int:
+def run(shell: Shell, script: Path, arguments: tuple[str, ...], quiet: bool, env: tuple[str, ...]) -> int:
     """Run SCRIPT as Python would; every task that it sends runs the code in front of you.
 
     What follows SCRIPT is given to it. Its exit code is this command's. What the tasks print
@@ -31,7 +32,8 @@ def run(shell: Shell, script: Path, arguments: tuple[str, ...], quiet: bool) -> 
     from autocelery._publish.showing import Printer
 
     try:
-        run_script(auto, script, arguments, None if quiet else Printer(out="stderr"))
+        with taking_along(env):
+            run_script(auto, script, arguments, None if quiet else Printer(out="stderr"))
     except AutoceleryError:
         raise
     except Exception as error:  # noqa: BLE001 - a script may raise anything; it is shown as Python shows it

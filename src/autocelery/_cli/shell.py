@@ -6,9 +6,12 @@ import logging
 import os
 import shlex
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from autocelery.errors import AppNotFound
 
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
     from autocelery import Autocelery
 
 logger = logging.getLogger(__name__)
+
+#: For every command that sends live calls, or plans them.
+env_option = click.option(
+    "--env",
+    multiple=True,
+    metavar="NAME",
+    help="Take this environment variable along, encrypted to the workers; may be given several times.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,20 @@ class Shell:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)  # as Celery does while it imports the app; lazy imports need it later
+
+
+def taking_along(env: tuple[str, ...]) -> AbstractContextManager[None]:
+    """Have the calls that are sent in this block take the variables ``env`` along.
+
+    Raises:
+        ConfigurationError: one is no name.
+        VariableNotSet: one is not set here.
+    """
+    from autocelery import _config
+    from autocelery._publish import variables
+
+    variables.values_of(_config.variable_names(env, "--env"))  # before anything is sent
+    return variables.naming(env)
 
 
 def patience_with(app: Any) -> float:

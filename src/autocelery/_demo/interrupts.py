@@ -57,7 +57,16 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        if not self._held:
+        if not (self._held or _is_finalising(frame)):
             self.check()
+
+
+def _is_finalising(frame: FrameType | None) -> bool:
+    """Whether what is raised in ``frame`` would be dropped, and its traceback shown."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False

@@ -1,4 +1,4 @@
-"""Overlays: folders with packages that go before the worker's own, each built once with uv."""
+"""Overlays, folders with packages that go before the worker's own, and venvs that stand alone: each built once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from autocelery._env.alone import install_alone, python_of, site_of
 from autocelery._env.comparing import environment_id
+from autocelery._env.compiling import compile_all
 from autocelery._env.installing import install
+from autocelery._env.interpreters import Interpreter
 from autocelery._model import Pin
 from autocelery.errors import AutoceleryError
 
@@ -23,7 +27,9 @@ _SCRATCH = ".scratch"
 
 
 class Overlays:
-    """Owns a folder with one folder per overlay, each complete or absent. Safe for threads.
+    """Owns a folder with one folder per overlay, each complete or absent, and a thread per one that is new.
+
+    Safe for threads.
 
     Args:
         folder: made on first use.
@@ -37,29 +43,35 @@ class Overlays:
         self._lock = threading.Lock()
         self._builds: dict[str, threading.Lock] = {}
         self._failed: dict[str, tuple[float, AutoceleryError]] = {}
+        self._compiling: set[Path] = set()
         shutil.rmtree(folder / _SCRATCH, ignore_errors=True)  # what a build left that was killed
 
-    def place(self, pins: Collection[Pin]) -> Path:
-        """Return where the overlay with ``pins`` is, once it is there."""
-        return self._folder / environment_id(pins)
+    def place(self, pins: Collection[Pin], interpreter: Interpreter | None = None) -> Path:
+        """Return where the environment with ``pins`` is, once it is there."""
+        return self._folder / environment_id(pins, interpreter)
 
-    def get(self, pins: Collection[Pin]) -> Path:
-        """Return the overlay with ``pins``, built if there is none yet; all who ask at once wait for one build.
+    def get(self, pins: Collection[Pin], interpreter: Interpreter | None = None) -> Path:
+        """Return the environment with ``pins``, built if there is none yet; all who ask at once wait for one build.
 
         It stays for as long as `tidy` is told that it is used, which has to begin before this is called.
 
+        Args:
+            pins: what it holds.
+            interpreter: where it stands alone, whose venv it is; else it is an overlay for this process's.
+
         Raises:
             EnvironmentNotBuilt: uv is not here, or could not install them.
+            EnvironmentMismatch: no host could start in it.
             DiskFull: there is no room.
         """
         asked = time.monotonic()
-        place = self.place(pins)
+        place = self.place(pins, interpreter)
         with self._lock:
             turn = self._builds.setdefault(place.name, threading.Lock())
         with turn:
             if not place.is_dir():
                 self._fail_with_others(place.name, asked)
-                self._build(pins, place)
+                self._build(pins, interpreter, place)
             with contextlib.suppress(OSError):
                 os.utime(place)  # what was used last is removed last
         return place
@@ -96,7 +108,7 @@ class Overlays:
         if not turn.acquire(blocking=False):
             return False
         try:
-            if place in used():
+            if place in self._compiling or place in used():
                 return False
             gone = self._folder / _SCRATCH / secrets.token_hex(8)
             gone.parent.mkdir(exist_ok=True)
@@ -112,12 +124,15 @@ class Overlays:
         if reason is not None and failed > asked:
             raise type(reason)(reason.message)
 
-    def _build(self, pins: Collection[Pin], place: Path) -> None:
+    def _build(self, pins: Collection[Pin], interpreter: Interpreter | None, place: Path) -> None:
         began = time.monotonic()
         scratch = self._folder / _SCRATCH / secrets.token_hex(8)
         try:
             scratch.mkdir(parents=True)
-            install(pins, scratch)
+            if interpreter is None:
+                install(pins, scratch)
+            else:
+                install_alone(pins, scratch, interpreter)
             scratch.rename(place)
         except AutoceleryError as exc:
             self._failed[place.name] = (time.monotonic(), exc)
@@ -125,8 +140,24 @@ class Overlays:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         logger.info(
-            "Built environment %s, %d packages, in %.1f s.",
+            "Built environment %s, %d packages%s, in %.1f s.",
             place.name[:12],
             len(pins),
+            f", with Python {interpreter.version} and nothing of the worker's" if interpreter else "",
             time.monotonic() - began,
         )
+        self._compiling.add(place)
+        site, python = (place, sys.executable)
+        if interpreter is not None:
+            site, python = site_of(place, interpreter), str(python_of(place))
+        threading.Thread(
+            target=self._compile, args=(place, site, python), name="compiling", daemon=True
+        ).start()
+
+    def _compile(self, place: Path, site: Path, python: str) -> None:
+        try:
+            compile_all(site, python)
+        finally:
+            self._compiling.discard(place)
+            with self._lock:
+                self._sizes.pop(place.name, None)  # there is more of it now

@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from autocelery._env.interpreters import Interpreter
 from autocelery._env.pins import FAMILY, canonical_version, requirements_of
 from autocelery._model import Pin
 
@@ -59,16 +61,22 @@ class Need:
     specifier: str
 
 
-def needs_of_celery(family: Collection[str] = FAMILY) -> tuple[Need, ...]:
+def needs_of_celery(
+    family: Collection[str] = FAMILY,
+    path: Collection[str] | None = None,
+    markers: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Need, ...]:
     """Return what this worker's Celery and its parts require, and what that requires in turn.
 
     Args:
         family: the packages whose requirements have to hold.
+        path: the folders of another environment, to look there.
+        markers: what its interpreter has otherwise than this one (PEP 508).
     """
-    return tuple(_needs(family))
+    return tuple(_needs(family, sys.path if path is None else list(path), markers))
 
 
-def _needs(family: Collection[str]) -> Iterator[Need]:
+def _needs(family: Collection[str], path: list[str], markers: Mapping[str, str]) -> Iterator[Need]:
     seen: set[str] = set()
     waiting = sorted(family)
     while waiting:
@@ -76,12 +84,11 @@ def _needs(family: Collection[str]) -> Iterator[Need]:
         if name in seen:
             continue
         seen.add(name)
-        try:
-            installed = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
+        installed = next(iter(metadata.distributions(name=name, path=path)), None)
+        if installed is None:
             continue
         # The transport's requirements stand in an extra, and hold if the transport is there at all.
-        for required in requirements_of(installed, extra="redis" if name in family else ""):
+        for required in requirements_of(installed, "redis" if name in family else "", markers):
             yield Need(f"{name} {installed.version}", required.name, str(required.specifier))
             waiting.append(required.name)
 
@@ -101,20 +108,30 @@ def clashes(pins: Collection[Pin], needs: Collection[Need]) -> list[str]:
     ]
 
 
-def missing_in(overlay: Path) -> list[str]:
+def missing_in(overlay: Path, interpreter: Interpreter | None = None) -> list[str]:
     """Return, sorted, what packages in the folder ``overlay`` require and neither it nor this interpreter has.
 
     Of what the overlay has, the versions that were tried together hold, whatever they say of each other.
+
+    Args:
+        overlay: the folder.
+        interpreter: whose it is, where it stands alone; then nothing of this interpreter's counts.
     """
+    markers = interpreter.markers if interpreter else {}
     held = {canonicalize_name(each.name): each for each in metadata.distributions(path=[str(overlay)])}
-    here = installed_here()
+    elsewhere = {
+        (required.name, str(required.specifier))
+        for each in held.values()
+        for required in requirements_of(each, markers=markers)
+        if required.name not in held and required.name != "autocelery"
+    }
+    here = (
+        installed_here() if elsewhere and interpreter is None else {}
+    )  # which takes longer than all the rest
     return sorted(
-        {
-            f"{required.name}{required.specifier}"
-            for each in held.values()
-            for required in requirements_of(each)
-            if required.name not in held and not _satisfies(here.get(required.name), required.specifier)
-        }
+        f"{name}{specifier}"
+        for name, specifier in elsewhere
+        if not _satisfies(here.get(name), SpecifierSet(specifier))
     )
 
 
@@ -124,8 +141,14 @@ def _satisfies(version: str | None, specifier: SpecifierSet) -> bool:
     return canonical_version(version) is None or specifier.contains(version, prereleases=True)
 
 
-def environment_id(pins: Collection[Pin]) -> str:
-    """Return the name of the overlay with ``pins`` for this interpreter and platform: a digest."""
-    for_whom = f"{sys.implementation.cache_tag} {sys.platform} {platform.machine()} {platform.libc_ver()}"
-    lines = [for_whom, *sorted(f"{pin.name}=={pin.version}" for pin in pins)]
+def environment_id(pins: Collection[Pin], interpreter: Interpreter | None = None) -> str:
+    """Return the name of the environment with ``pins`` on this platform: a digest.
+
+    Args:
+        pins: what it holds.
+        interpreter: whose it is, where it stands alone; else it is an overlay for this process's.
+    """
+    whose = f"alone {interpreter.version} {interpreter.path}" if interpreter else sys.implementation.cache_tag
+    for_whom = f"{whose} {sys.platform} {platform.machine()} {platform.libc_ver()}"
+    lines = [for_whom, *sorted(" ".join([f"{pin.name}=={pin.version}", *sorted(pin.hashes)]) for pin in pins)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

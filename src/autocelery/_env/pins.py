@@ -1,68 +1,53 @@
-"""The packages that code needs here, with all that they need, each at the version that is installed."""
+"""What is installed here, and what it requires."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
+from types import MappingProxyType
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from autocelery._model import Pin
-
 #: What every worker has itself, since it runs live calls.
 FAMILY = frozenset({"amqp", "autocelery", "billiard", "celery", "kombu", "vine"})
 
 
-def pins_for(distributions: Collection[str]) -> tuple[Pin, ...]:
-    """Return ``distributions`` and what they require, sorted, as they are installed here.
-
-    What is installed from a folder travels as code, not as a version; what came
-    from a repository or an address has no version that an index could have. What
-    is required and not installed is left out: it does not work here either.
-    So is what has no version that an index can be asked for (PEP 440).
+def runtime_names(transports: Collection[str] = ()) -> frozenset[str]:
+    """Return, by canonical names, Celery and what autocelery needs besides itself.
 
     Args:
-        distributions: names, as ``importlib.metadata`` has them.
+        transports: what the broker and the result backend need, and Celery requires in an extra only.
     """
-    return _pins(frozenset(distributions), installed_state())
+    return _runtime_names(frozenset(transports), installed_state())
 
 
-@lru_cache(maxsize=16)
-def _pins(distributions: frozenset[str], _state: object) -> tuple[Pin, ...]:
-    found: dict[str, Pin] = {}
-    asked: set[tuple[str, str]] = set()
-    waiting: list[tuple[str, str]] = [(canonicalize_name(name), "") for name in sorted(distributions)]
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in asked or name in FAMILY:
-            continue
-        asked.add((name, extra))
-        try:
-            installed = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        version = canonical_version(installed.version)
-        if version and not _is_of_no_index(installed):
-            found[name] = Pin(name, version)
-        for required in requirements_of(installed, extra):
-            waiting += [(required.name, each) for each in ("", *required.extras)]
-    return tuple(found[name] for name in sorted(found))
+@lru_cache(maxsize=4)
+def _runtime_names(transports: frozenset[str], _state: object) -> frozenset[str]:
+    needed = {required.name for required in requirements_of(metadata.distribution("autocelery"))}
+    return frozenset({"celery", *needed, *transports})
 
 
-def requirements_of(installed: metadata.Distribution, extra: str = "") -> Iterator[Requirement]:
-    """Yield what a distribution requires on this platform, with canonical names."""
+def requirements_of(
+    installed: metadata.Distribution, extra: str = "", markers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Requirement]:
+    """Yield what a distribution requires on this platform, with canonical names.
+
+    Args:
+        installed: the distribution.
+        extra: one of its extras.
+        markers: what is otherwise in another interpreter on this platform (PEP 508).
+    """
     for text in installed.requires or ():
         try:
             required = Requirement(text)
         except InvalidRequirement:  # as old packages have them; pip warns of it where it is installed
             continue
-        if required.marker is None or required.marker.evaluate({"extra": extra}):
+        if required.marker is None or required.marker.evaluate({**markers, "extra": extra}):
             required.name = canonicalize_name(required.name)
             yield required
 
@@ -77,18 +62,6 @@ def canonical_version(version: str | None) -> str | None:
         return str(Version(version or ""))
     except ValueError:  # InvalidVersion is one
         return None
-
-
-def _is_of_no_index(installed: metadata.Distribution) -> bool:
-    """Whether it came from a folder, a repository or an address (PEP 610).
-
-    An index that has something of that name has somebody else's.
-    """
-    try:
-        told = json.loads(installed.read_text("direct_url.json") or "{}")
-    except ValueError:
-        return False
-    return "url" in told
 
 
 def installed_state() -> tuple[tuple[str, int, int], ...]:

@@ -2,11 +2,12 @@
 
 It listens on a private Unix socket that the worker made and inherited to it.
 Each connection is a lease, or a question, in frames of JSON. ``{"op":
-"lease", "snapshot": …, "key": …}`` is answered with ``{"accepted": true}`` at
+"lease", "snapshot": …, "key": …, "variables": …}`` is answered with ``{"accepted": true}`` at
 once, then with ``{"pid": n, "expires": seconds}`` and the host's socket
 beside it, or with ``{"error": [class, message]}``. ``{"op": "status"}`` and
-``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once. So are
-a host's own: ``{"op": "keep", …}`` with an open file beside it, by a signed
+``{"op": "revoke", "snapshot": …, "envelope": hex}`` are answered once, and so is
+``{"op": "environment", "lock": …, "python": …}``: with ``pending`` while the index
+is asked. So are a host's own: ``{"op": "keep", …}`` with an open file beside it, by a signed
 reference, and ``{"op": "open", "reference": …}`` by an open file. With
 ``{"op": "output", "call": …, "channel": …, "mark": hex}`` a host hands over
 two pipes, and says ``{"final": …}`` when the call has ended. A
@@ -113,7 +114,7 @@ class Agent:
                 relaying.relay(connection, question, fds, self._outbox)
             elif question["op"] == "lease":
                 frames.send(connection, b'{"accepted": true}')
-                self._lend(connection, question["snapshot"], question["key"])
+                self._lend(connection, question["snapshot"], question["key"], question["variables"])
             elif question["op"] == "keep":
                 with os.fdopen(fds[0], "rb") as file:
                     self._attach(connection, lambda lender: _kept(lender, question, file))
@@ -122,9 +123,9 @@ class Agent:
             else:
                 frames.send(connection, json.dumps(self._answer(question)).encode())
 
-    def _lend(self, connection: socket.socket, snapshot: str, key: str) -> None:
+    def _lend(self, connection: socket.socket, snapshot: str, key: str, variables: str | None) -> None:
         try:
-            self._opened().lend(connection, snapshot, key)
+            self._opened().lend(connection, snapshot, key, variables)
         except AutoceleryError as exc:
             logger.warning("Snapshot %s was not run: %s: %s", snapshot[:12], type(exc).__name__, exc.message)
             refusal = exc
@@ -159,6 +160,8 @@ class Agent:
         try:
             if question["op"] == "revoke":
                 return self._opened().revoke(question["snapshot"], bytes.fromhex(question["envelope"]))
+            if question["op"] == "environment":
+                return self._opened().environment(question["lock"].encode(), question["python"])
             return {"pid": os.getpid(), **self._opened().status()}
         except (AutoceleryError, OSError, ValueError) as exc:
             return {"error": str(exc)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -10,9 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autocelery._env.interpreters import SUPPORTED, cache_tag
+from autocelery._hosting import contents
 from autocelery._hosting.fetching import Fetcher
-from autocelery._model import Manifest, Pin
-from autocelery._snapshot import layout, lock, manifest, trees
+from autocelery._model import Lock, Manifest
+from autocelery._snapshot import layout, manifest, trees
 from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import is_digest
 from autocelery._snapshot.patching import edit_between, is_untouched, patch, times_after, times_of
@@ -22,8 +25,8 @@ from autocelery.errors import SnapshotIncomplete
 KEPT_LAYOUTS = 16
 #: How many of them are left as they are, for a user who goes back and forth, before an idle one becomes the next.
 KEPT_FOR_RETURN = 4
-#: Most bytes of the functions that are in no module.
-LARGEST_VALUES = 2**30
+#: To which part of its limit the cache is brought down when something new does not fit.
+SHRUNK_TO = 0.9
 #: How often a layout is begun again whose blobs went away under it.
 _ATTEMPTS = 3
 
@@ -33,31 +36,33 @@ class LaidOut:
     """A snapshot as a folder; ``digests`` are those of all its blobs.
 
     ``times`` tell whether tasks wrote beside its code since it was laid out;
-    none are known of one that an earlier run of the worker left.
+    none are known of one that an earlier run of the worker left. ``copied``
+    are the bytes of its executable files, which are no links to the cache.
     """
 
     manifest: Manifest
     folder: Path
     values: Path | None
-    pins: tuple[Pin, ...]
+    lock: Lock
     digests: frozenset[str]
     times: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Extras:
-    """What a snapshot has beside its trees."""
-
-    values: Path | None
-    pins: tuple[Pin, ...]
-    digests: tuple[str, ...]
+    copied: int
 
 
 class Layouts:
-    """Owns the layouts, the blob cache and the compiled code below ``base``. Safe for threads."""
+    """Owns the layouts, the blob cache and the compiled code below ``base``. Safe for threads.
 
-    def __init__(self, base: Path, cache: BlobCache) -> None:
+    Args:
+        base: the worker's own folder.
+        cache: in it.
+        users: returns the snapshots whose layouts are in use.
+    """
+
+    def __init__(self, base: Path, cache: BlobCache, users: Callable[[], Collection[str]] = tuple) -> None:
         self.cache = cache
+        self._users = users
+        cache.clear_leftovers()
+        cache.make_room = self._make_room
         self.compiled = base / "compiled"
         self._folder = base / "snapshots"
         for each in (self._folder, self.compiled):
@@ -65,8 +70,12 @@ class Layouts:
         self._ready: OrderedDict[str, LaidOut] = OrderedDict()
         self._pinned: dict[int, set[str]] = {}
         self._lock = threading.Lock()
+        self._shrinking = threading.Lock()
+        self._compiled_size = 0
         self._earlier = self._left_by_earlier_runs()
         self._is_swept = False
+        #: What compiled code is called in the interpreters that hosts may run in.
+        self._tags = {sys.implementation.cache_tag, *map(cache_tag, SUPPORTED)}
 
     def get(self, snapshot: str, is_shared: bool = False) -> LaidOut | None:
         """Return the layout of ``snapshot``, which is the latest used then, or ``None``.
@@ -92,7 +101,6 @@ class Layouts:
         snapshot: str,
         fetcher: Fetcher,
         check: Callable[[Manifest], None],
-        users: Callable[[], Collection[str]] = tuple,
     ) -> LaidOut:
         """Fetch ``snapshot`` and lay it out.
 
@@ -100,17 +108,16 @@ class Layouts:
             snapshot: its id, verified.
             fetcher: gets its bytes.
             check: raises if this manifest cannot be run here.
-            users: returns the snapshots whose layouts are in use; an idle one may become this one.
 
         Raises:
-            SnapshotRefused: it is malformed, or not for this environment.
+            SnapshotRefused: it is malformed, or not for this environment, or larger than the cache may be.
             StoreError: the store does not give it.
             DiskFull: there is no room.
         """
         pins = self._pinned[id(fetcher)] = fetcher.pins
         try:
             for _ in range(_ATTEMPTS):
-                made = self._made(snapshot, fetcher, check, users)
+                made = self._made(snapshot, fetcher, check)
                 if made is not None:
                     break
             else:
@@ -127,13 +134,33 @@ class Layouts:
             del self._pinned[id(fetcher)]
             pins.clear()
 
-    def tidy(self, users: Collection[str]) -> None:
-        """Keep the latest few layouts, those of ``users``, and what they need, within the cache's limit."""
-        self._remove_beyond(KEPT_LAYOUTS, users)
-        left = self._sweep()
-        while left > self.cache.limit and self._remove_beyond(0, users, most=1):
-            left = self._sweep()
+    def tidy(self) -> None:
+        """Keep the latest few layouts, those in use, and what they need, within the cache's limit."""
+        self._remove_beyond(KEPT_LAYOUTS)
+        self._shrink_to(self.cache.limit)
         layout.sweep(self._folder)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept: blobs, what layouts have copies of, and compiled code as it was lately."""
+        with self._lock:
+            copied = sum(each.copied for each in self._ready.values())
+        return self.cache.used + copied + self._compiled_size
+
+    def _make_room(self, size: int) -> None:
+        """Have so many bytes fit into the cache's limit, as far as that can be had from what is not in use.
+
+        A little more goes than has to, so that not each edit pays for it.
+        """
+        if self.size + size > self.cache.limit:
+            self._shrink_to(int(self.cache.limit * SHRUNK_TO) - size)
+
+    def _shrink_to(self, size: int) -> None:
+        """Remove what no layout needs, and layouts, the least recently used first, until ``size`` bytes are kept."""
+        with self._shrinking:
+            self._sweep()
+            while self.size > size and self._remove_beyond(0, most=1):
+                self._sweep()
 
     def known(self) -> set[str]:
         """Return the snapshots that are laid out."""
@@ -151,54 +178,50 @@ class Layouts:
         snapshot: str,
         fetcher: Fetcher,
         check: Callable[[Manifest], None],
-        users: Callable[[], Collection[str]],
     ) -> LaidOut | None:
         try:
             described = manifest.decode(fetcher.nodes([snapshot])[snapshot])
             check(described)
-            patched = self._patched(snapshot, described, fetcher, users)
+            patched = self._patched(snapshot, described, fetcher)
             if patched is not None:
                 return patched
-            nodes: dict[str, bytes] = {}
-            blobs: dict[str, Path] = {}
-            for level in trees.walk([root.tree for root in described.roots], fetcher.nodes):
-                nodes |= level.nodes
-                blobs |= fetcher.files(level.blobs)
-            extras = _extras(described, fetcher)
+            found = contents.of_trees(described, fetcher)
+            found.check(snapshot, self.cache.limit)
+            with self.cache.room_for(found.copied):
+                blobs = fetcher.files(found.sizes, chunked=found.chunked)
+            extras = contents.extras_of(described, fetcher)
         except FileNotFoundError:  # the tidier took what was about to be used
             return None
         if snapshot in self._earlier and not layout.is_whole(
-            self._folder / snapshot, described, nodes.__getitem__
+            self._folder / snapshot, described, found.nodes.__getitem__
         ):
             layout.remove(self._folder / snapshot, self._folder)
         is_new = not (self._folder / snapshot).exists()
         try:
             folder = layout.lay_out(
-                described, snapshot, node=nodes.__getitem__, blob=blobs.__getitem__, folder=self._folder
+                described, snapshot, node=found.nodes.__getitem__, blob=blobs.__getitem__, folder=self._folder
             )
         except SnapshotIncomplete:
             return None
         # Interned: versions of a tree share most of their blobs, and then also the names of them.
-        digests = frozenset(map(sys.intern, (snapshot, *nodes, *blobs, *extras.digests)))
+        digests = frozenset(map(sys.intern, (snapshot, *found.nodes, *blobs, *extras.digests)))
         times = times_of(folder) if is_new else {}
-        return LaidOut(described, folder, extras.values, extras.pins, digests, times)
+        return LaidOut(described, folder, extras.values, extras.lock, digests, times, found.copied)
 
-    def _patched(
-        self, snapshot: str, described: Manifest, fetcher: Fetcher, users: Callable[[], Collection[str]]
-    ) -> LaidOut | None:
+    def _patched(self, snapshot: str, described: Manifest, fetcher: Fetcher) -> LaidOut | None:
         """Make the layout that was used least recently this one, if just contents of files differ."""
-        donor = self._oldest_idle(users)
+        donor = self._oldest_idle()
         if donor is None or (self._folder / snapshot).exists():
             return None
         edit = edit_between(donor.manifest, described, self._kept_nodes, fetcher.nodes)
-        if edit is None:
+        if edit is None or contents.claimed_size(described, fetcher) + donor.copied > self.cache.limit:
             return None
-        blobs = fetcher.files({digest: size for _, digest, size in edit.files})
-        extras = _extras(described, fetcher)
+        blobs = fetcher.files({digest: size for _, digest, size in edit.files}, chunked=edit.chunked)
+        extras = contents.extras_of(described, fetcher)
         place = layout.scratch_place(self._folder)
         with self._lock:
             name = donor.folder.name
-            if name in users() or self._ready.pop(name, None) is None:
+            if name in self._users() or self._ready.pop(name, None) is None:
                 return None
             donor.folder.rename(place)
         folder = patch(place, edit, blobs.__getitem__, self._folder / snapshot)
@@ -208,7 +231,7 @@ class Layouts:
         digests = (donor.digests - gone) | edit.new
         digests |= frozenset(map(sys.intern, (snapshot, *blobs, *extras.digests)))
         times = times_after(edit, folder, donor.times)
-        return LaidOut(described, folder, extras.values, extras.pins, digests, times)
+        return LaidOut(described, folder, extras.values, extras.lock, digests, times, donor.copied)
 
     def _is_whole(self, ready: LaidOut) -> bool:
         """Whether everything is there that was laid out; a stat a folder where no file can have been written to."""
@@ -230,17 +253,18 @@ class Layouts:
             return None
         return {digest: path.read_bytes() for digest, path in paths.items()}
 
-    def _oldest_idle(self, users: Callable[[], Collection[str]]) -> LaidOut | None:
+    def _oldest_idle(self) -> LaidOut | None:
         """Return the layout that was used least recently of those which are as they were laid out."""
         with self._lock:
-            used = users()
+            used = self._users()
             idle = [each for name, each in self._ready.items() if name not in used]
         old = idle[:-KEPT_FOR_RETURN]
         return next((each for each in old if each.times and is_untouched(each.folder, each.times)), None)
 
-    def _remove_beyond(self, kept: int, users: Collection[str], most: int | None = None) -> bool:
+    def _remove_beyond(self, kept: int, most: int | None = None) -> bool:
         """Remove the oldest layouts but ``kept`` that nobody uses; return whether there was one."""
         with self._lock:
+            users = self._users()
             idle = [each for each in [*self._earlier, *self._ready] if each not in users]
             gone = idle[: max(0, len(idle) - kept)][:most]
             for each in gone:
@@ -250,14 +274,15 @@ class Layouts:
             layout.remove(self._folder / each, self._folder)
         return bool(gone)
 
-    def _sweep(self) -> int:
+    def _sweep(self) -> None:
         swept = self.cache.sweep(self)
-        for digest in swept.removed:
-            (self.compiled / f"{digest}.{sys.implementation.cache_tag}").unlink(missing_ok=True)
+        for digest, tag in itertools.product(swept.removed, self._tags):
+            (self.compiled / f"{digest}.{tag}").unlink(missing_ok=True)
         if not self._is_swept:
             self._is_swept = True
             self._forget_compiled(path.name for path in self.compiled.iterdir())
-        return swept.left
+        with os.scandir(self.compiled) as entries:
+            self._compiled_size = sum(map(_size_of, entries))
 
     def _forget_compiled(self, names: Iterable[str]) -> None:
         """Remove compiled code that an earlier run left, of sources that are no more."""
@@ -272,8 +297,8 @@ class Layouts:
         return [name for _, name in sorted(found)]
 
 
-def _extras(described: Manifest, fetcher: Fetcher) -> _Extras:
-    values = fetcher.files({described.values: LARGEST_VALUES}, exact=False) if described.values else {}
-    locked = fetcher.nodes([described.lock]) if described.lock else {}
-    pins = tuple(pin for raw in locked.values() for pin in lock.decode(raw))
-    return _Extras(next(iter(values.values()), None), pins, (*values, *locked))
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -38,6 +38,7 @@ class Lease:
 
     Args:
         snapshot: its id.
+        sealed: whose variables it has, as ``(key, digest of their envelope)``; ``None`` without any.
         pid: the host's.
         expires: when the snapshot's signature does, in seconds since the epoch.
         agent: the connection whose end is the end of the lease.
@@ -45,9 +46,16 @@ class Lease:
     """
 
     def __init__(
-        self, snapshot: str, pid: int, expires: int, agent: socket.socket, host: socket.socket
+        self,
+        snapshot: str,
+        sealed: tuple[str, str] | None,
+        pid: int,
+        expires: int,
+        agent: socket.socket,
+        host: socket.socket,
     ) -> None:
         self.snapshot = snapshot
+        self.sealed = sealed
         self.pid = pid
         self.spent = False
         self._expires = expires
@@ -70,12 +78,12 @@ class Lease:
         """
         try:
             frames.send(self._host, payload)
+            answer = self._answer()
         except OSError:
             self.spent = True
             if self._has_served:
-                return None  # a whole call that was not sent was not begun
+                return None  # a call that was not taken whole was not begun
             raise self._lost() from None  # no other host of this snapshot would live longer
-        answer = self._answer()
         if answer is None:
             self.spent = True
             raise self._lost()
@@ -89,11 +97,17 @@ class Lease:
 
         The agent hangs up when the host ends. That tells also where a process
         which a task left behind keeps the host's socket open.
+
+        Raises:
+            ConnectionResetError: the host ended with the call unread. Linux says so of a Unix socket whose
+                other end was closed before its bytes were taken (`unix_release_sock` in net/unix/af_unix.c).
         """
         try:
             if not any(fd == self._host.fileno() for fd, _ in self._poll.poll()):
                 self._host.settimeout(LAST_WORDS)
             return frames.receive(self._host)
+        except ConnectionResetError:
+            raise
         except (OSError, frames.FrameTooLarge):
             return None
 
@@ -122,18 +136,26 @@ class HostPool:
         self._owner = os.getpid()
         self._idle: OrderedDict[int, Lease] = OrderedDict()
 
-    def checkout(self, snapshot: str, key: str) -> Lease:
+    def checkout(self, snapshot: str, key: str, variables: str | None = None) -> Lease:
         """Return a lease on a host of ``snapshot``, a warm one where there is one.
+
+        A host has the variables of one envelope, or none, from its start to its end.
+
+        Args:
+            snapshot: its id.
+            key: whose statement over it counts.
+            variables: the digest of the envelope with its variables, ``None`` without any.
 
         Raises:
             AutoceleryError: the agent refuses the snapshot, or cannot run it; typed, with the reason.
         """
         self._forget_after_fork()
-        while (lease := self._take(snapshot)) is not None:
+        sealed = None if variables is None else (key, variables)
+        while (lease := self._take(snapshot, sealed)) is not None:
             if lease.fresh():
                 return lease
             lease.close()
-        return self._lease(snapshot, key)
+        return self._lease(snapshot, key, sealed)
 
     def checkin(self, lease: Lease) -> None:
         """Keep ``lease`` warm for the next call, and give back the one unused for longest where there are too many."""
@@ -157,10 +179,10 @@ class HostPool:
         for each in idle:
             each.close()
 
-    def _take(self, snapshot: str) -> Lease | None:
+    def _take(self, snapshot: str, sealed: tuple[str, str] | None) -> Lease | None:
         with self._lock:
             for number, lease in reversed(self._idle.items()):
-                if lease.snapshot == snapshot:
+                if lease.snapshot == snapshot and lease.sealed == sealed:
                     del self._idle[number]
                     return lease
         return None
@@ -169,13 +191,13 @@ class HostPool:
         if self._owner != os.getpid():
             self._owner, self._idle, self._lock = os.getpid(), OrderedDict(), threading.Lock()
 
-    def _lease(self, snapshot: str, key: str) -> Lease:
+    def _lease(self, snapshot: str, key: str, sealed: tuple[str, str] | None) -> Lease:
         """Ask the agent, and the next one where it dies meanwhile: nothing of the call has run by then."""
         for attempt in range(AGENT_ATTEMPTS):
             with contextlib.ExitStack() as undo:
                 agent = undo.enter_context(connect(self._address))
                 try:
-                    lease = _agreed(agent, snapshot, key)
+                    lease = _agreed(agent, snapshot, key, sealed)
                 except _AgentDied as exc:
                     if attempt + 1 == AGENT_ATTEMPTS:
                         raise _agent_gone(str(exc)) from exc
@@ -189,10 +211,11 @@ class _AgentDied(Exception):
     """The agent ended before it answered."""
 
 
-def _agreed(agent: socket.socket, snapshot: str, key: str) -> Lease:
+def _agreed(agent: socket.socket, snapshot: str, key: str, sealed: tuple[str, str] | None) -> Lease:
+    question = {"op": "lease", "snapshot": snapshot, "key": key, "variables": sealed[1] if sealed else None}
     try:
         agent.settimeout(AGENT_PATIENCE)
-        frames.send(agent, json.dumps({"op": "lease", "snapshot": snapshot, "key": key}).encode())
+        frames.send(agent, json.dumps(question).encode())
         if frames.receive(agent) is None:
             raise _AgentDied("it ended before it accepted")
         agent.settimeout(None)  # the task's own time limit holds while its code is fetched and imported
@@ -208,7 +231,7 @@ def _agreed(agent: socket.socket, snapshot: str, key: str) -> Lease:
         raise _error(answer["error"])
     host = socket.socket(fileno=fds[0])
     host.set_inheritable(False)  # nothing that this process starts may keep the host's socket open
-    return Lease(snapshot, answer["pid"], answer["expires"], agent, host)
+    return Lease(snapshot, sealed, answer["pid"], answer["expires"], agent, host)
 
 
 def connect(address: str) -> socket.socket:

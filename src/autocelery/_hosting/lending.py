@@ -16,12 +16,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from autocelery._hosting import unsealing
 from autocelery._hosting.attaching import Attachments
 from autocelery._hosting.by_environment import ZygotesByEnvironment
 from autocelery._hosting.preparing import Preparer
 from autocelery._hosting.terms import AgentTerms
 from autocelery._hosting.tidying import Tidier
 from autocelery._hosting.zygotes import HostProcess
+from autocelery._signing.statement import CLOCK_SKEW
+from autocelery._signing.variables import Variables
 from autocelery.errors import AgentUnavailable, AutoceleryError, CodeNotImportable, HostLost
 from autocelery_host import frames
 from autocelery_host.order import Order
@@ -66,15 +69,21 @@ class Lender:
         self._lent: dict[int, Lent] = {}
         threading.Thread(target=self._watch_permissions, name="warden", daemon=True).start()
 
-    def lend(self, holder: socket.socket, snapshot: str, key: str) -> None:
+    def lend(self, holder: socket.socket, snapshot: str, key: str, variables: str | None = None) -> None:
         """Hand a host of ``snapshot`` over to ``holder``, and end it when that connection ends.
+
+        Args:
+            holder: who asked for it.
+            snapshot: its id.
+            key: whose statement over it counts.
+            variables: the digest of the envelope with its variables, ``None`` without any.
 
         Raises:
             AutoceleryError: the snapshot is refused, or cannot be run; typed, with the reason.
         """
         try:
             with self._preparer.using(snapshot):
-                host, sock, expires = self._started(holder, snapshot, key)
+                host, sock, expires = self._started(holder, snapshot, key, variables)
                 try:
                     with sock:
                         told = {"pid": host.pid, "expires": expires}
@@ -104,6 +113,10 @@ class Lender:
             "revoked": True,
             "hosts": self._end([each for each in self._all() if each.snapshot == snapshot]),
         }
+
+    def environment(self, lock: bytes, python: str) -> dict[str, Any]:
+        """Return which environment a snapshot with ``lock`` gets, and what it takes to build it."""
+        return self._preparer.environment(lock, python)
 
     @property
     def attachments(self) -> Attachments:
@@ -144,14 +157,16 @@ class Lender:
         self._end([each for each in lent if each.snapshot in revoked])
 
     def _started(
-        self, holder: socket.socket, snapshot: str, key: str
+        self, holder: socket.socket, snapshot: str, key: str, variables: str | None
     ) -> tuple[HostProcess, socket.socket, int]:
         """Return a host that has imported its app, the socket it is reached by, and when its signature expires."""
         killed: Exception = _Killed()
         for _ in range(ATTEMPTS):
-            order = self._preparer.order(snapshot, key)  # who killed it may have withdrawn the trust
+            # Anew each time: who killed it may have withdrawn the trust.
+            order = self._preparer.order(snapshot, key, variables)
+            opened = self._preparer.variables.open(order) if order.variables is not None else None
             try:
-                return (*self._forked(holder, order), order.expires)
+                return (*self._forked(holder, order, opened), _expiry(order, opened))
             except (_Killed, AgentUnavailable) as exc:
                 killed = exc
         if isinstance(killed, AgentUnavailable):
@@ -161,7 +176,9 @@ class Lender:
             "app: most likely the worker's machine or container has too little memory for it."
         )
 
-    def _forked(self, holder: socket.socket, order: Order) -> tuple[HostProcess, socket.socket]:
+    def _forked(
+        self, holder: socket.socket, order: Order, opened: Variables | None
+    ) -> tuple[HostProcess, socket.socket]:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -169,6 +186,8 @@ class Lender:
             # From here on, since importing is running.
             self._lent[host.pid] = Lent(order.snapshot, order.key, host, holder)
             try:
+                if opened is not None:  # past the zygote, whose next hosts would inherit them
+                    unsealing.hand_over(opened, ours)
                 zygotes.learn(_await_ready(holder, ours, host, order.snapshot))
             except BaseException:
                 self._lent.pop(host.pid, None)
@@ -177,6 +196,11 @@ class Lender:
             ours.close()
             raise
         return host, ours
+
+
+def _expiry(order: Order, opened: Variables | None) -> int:
+    """Return when a host may take no more calls, in seconds since the epoch."""
+    return order.expires if opened is None else min(order.expires, opened.expires + CLOCK_SKEW)
 
 
 def _await_ready(holder: socket.socket, sock: socket.socket, host: HostProcess, snapshot: str) -> list[str]:

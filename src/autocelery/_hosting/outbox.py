@@ -39,6 +39,8 @@ LAPSE = 10.0
 #: How many calls that have ended wait for their reader, and for how many seconds.
 LINGERING = 64
 LINGER = 600.0
+#: Seconds for which a run waits until the one before it was read, which it would overwrite.
+HOLD = 2.0
 #: Seconds to wait before a store that failed is tried again.
 PATIENCE = 1.0
 
@@ -200,15 +202,30 @@ class Outbox:
             return self._forget([each for each in calls if each.ended_at is not None])
         self._listeners.look(store, {each.channel for each in calls}, now)
         heard = [each for each in calls if self._listeners.listens(each.channel)]
-        blobs = {name: content for each in heard for name, content in each.ready().items()}
+        in_turn = self._in_turn(store, heard, now)
+        blobs = {name: content for each in in_turn for name, content in each.ready().items()}
         if blobs:
             store.put(blobs)
-        for each in heard:
+        for each in in_turn:
             each.was_put()
         self._clear_up(store, calls, heard, now)
         if any(each.has_more() for each in heard):
             self._wake.set()
         return None
+
+    def _in_turn(self, store: BlobStore, heard: Collection[Outgoing], now: float) -> list[Outgoing]:
+        """Return ``heard`` without the runs that would overwrite what the one before has put, and nobody has read."""
+        latest: dict[str, Outgoing] = {}
+        in_turn = []
+        for each in heard:  # in the order in which they began
+            before = latest.get(each.task_id)
+            latest[each.task_id] = each
+            if before is None or before.ended_at is None:
+                in_turn.append(each)
+            elif _is_read(store, before, now - before.ended_at):
+                in_turn.append(each)
+                self._forget([before])
+        return in_turn
 
     def _clear_up(
         self, store: BlobStore, calls: Collection[Outgoing], heard: Collection[Outgoing], now: float
@@ -228,6 +245,14 @@ class Outbox:
     def _forget(self, calls: Collection[Outgoing]) -> None:
         with self._lock:
             self._calls = [each for each in self._calls if each not in calls]
+
+
+def _is_read(store: BlobStore, run: Outgoing, since: float) -> bool:
+    """Whether nothing of a ``run`` that ended ``since`` seconds ago waits for a reader, or all has waited enough."""
+    if since > HOLD:
+        return True
+    names = output.everything(run.task_id)
+    return not run.has_more() and len(store.missing(names)) == len(names)
 
 
 class Listeners:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from autocelery._blobs import BlobStore, open_store
 from autocelery._config import Home
-from autocelery._env.building import Overlays
-from autocelery._env.comparing import clashes, installed_here, needs_of_celery, to_build
 from autocelery._hosting.attaching import Attachments
 from autocelery._hosting.claiming import Claim
+from autocelery._hosting.environments import Chosen, Environments
+from autocelery._hosting.estimates import Estimates
 from autocelery._hosting.fetching import Fetcher
 from autocelery._hosting.layouts import Layouts
 from autocelery._hosting.terms import SOCKET_NAME, AgentTerms
-from autocelery._model import Manifest, Pin, Statement
+from autocelery._hosting.unsealing import Unsealer
+from autocelery._model import Manifest, Statement
 from autocelery._signing import keys, statement
+from autocelery._snapshot import lock as locks
 from autocelery._snapshot.cache import BlobCache
-from autocelery.errors import (
-    EnvironmentMismatch,
-    PythonMismatch,
-    SnapshotIncomplete,
-    SnapshotRevoked,
-    StoreUnavailable,
-)
+from autocelery.errors import SnapshotIncomplete, SnapshotRevoked, StoreUnavailable
 from autocelery_host.order import Order
 
 
@@ -49,16 +44,15 @@ class Preparer:
         self._statements = base / "statements"
         self._statements.mkdir(parents=True, exist_ok=True, mode=0o700)
         cache = BlobCache(base / "blobs", terms.cache_max)
-        self._layouts = Layouts(base, cache)
-        self.attachments = Attachments(self._home, cache, self._open_store, terms.store_problem)
         self._users: dict[str, int] = {}
+        self._layouts = Layouts(base, cache, self._users.keys)
+        self.attachments = Attachments(self._home, cache, self._open_store, terms.store_problem)
+        self.variables = Unsealer(self._home, cache, self._open_store, terms.store_problem)
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
         self._store: BlobStore | None = None
-        self._overlays = Overlays(base / "environments", terms.cache_max)
-        self._overlay_of: dict[str, Path] = {}
-        self._installed = installed_here()
-        self._needs = needs_of_celery()
+        self._environments = Environments(base / "environments", terms.cache_max, terms.builds_environments)
+        self._estimates = Estimates(self._environments)
 
     @contextlib.contextmanager
     def using(self, snapshot: str) -> Iterator[None]:
@@ -73,10 +67,15 @@ class Preparer:
                 if not self._users[snapshot]:
                     del self._users[snapshot]
                     self._turns.pop(snapshot, None)
-                    self._overlay_of.pop(snapshot, None)
+                    self._environments.forget(snapshot)
 
-    def order(self, snapshot: str, key: str) -> Order:
+    def order(self, snapshot: str, key: str, variables: str | None = None) -> Order:
         """Return what a host of ``snapshot`` is told, once it is verified, fetched and laid out.
+
+        Args:
+            snapshot: its id.
+            key: whose statement over it counts.
+            variables: the digest of the envelope with its variables, which nobody has looked into yet.
 
         Raises:
             SnapshotRefused: it is not trusted, expired, revoked, malformed or for another environment.
@@ -94,12 +93,13 @@ class Preparer:
             ) or self._layouts.make(
                 snapshot,
                 fetcher,
-                lambda described: _check_python(snapshot, described.python),
-                self._users.keys,
+                lambda described: self._environments.check_python(
+                    snapshot, described.python, has_lock=described.lock is not None
+                ),
             )
-            pins = self._pins_to_add(ready.pins)
-            overlay = self._overlay(snapshot, pins)
-            if overlay is not None:  # trust may have been withdrawn while it was built
+            environment = self._environments.choose(ready.lock, ready.manifest.python)
+            built = self._environments.build(environment, snapshot, ready.lock.source)
+            if environment.pins:  # trust may have been withdrawn while it was built
                 said = self._verified(snapshot, key, fetcher)
         source = ready.manifest.app
         return Order(
@@ -113,14 +113,24 @@ class Preparer:
             attribute=source.attribute,
             main=source.main,
             app_settings=dict(source.settings),
-            packages=self._packages(ready.manifest, pins),
-            overlay=str(overlay) if overlay else None,
+            packages=_packages(ready.manifest, environment),
+            overlay=built.overlay,
+            interpreter=built.interpreter,
             values=str(ready.values) if ready.values else None,
             compiled=str(self._layouts.compiled),
             agent=str(self._terms.folder / SOCKET_NAME),
             expires=said.expires + statement.CLOCK_SKEW,
             terms=self._terms.host,
+            variables=variables,
         )
+
+    def environment(self, lock: bytes, python: str) -> dict[str, Any]:
+        """Return which environment a snapshot with ``lock`` gets, as `Estimates.told` does.
+
+        Raises:
+            SnapshotInvalid: the lock is malformed.
+        """
+        return self._estimates.told(locks.decode(lock), python)
 
     def revoke(self, snapshot: str, envelope: bytes) -> bool:
         """Keep a revocation that came from a caller; false if no trusted key made it, and it has no effect."""
@@ -155,10 +165,8 @@ class Preparer:
 
     def tidy(self) -> None:
         """Remove what the latest few snapshots do not need."""
-        with self._lock:
-            users = set(self._users)
-        self._layouts.tidy(users)
-        self._overlays.tidy(lambda: list(self._overlay_of.values()))
+        self._layouts.tidy()
+        self._environments.tidy()
         with self._lock:
             known = self._layouts.known() | self._users.keys()
         for path in self._statements.glob("*.sig"):
@@ -205,39 +213,6 @@ class Preparer:
             finally:
                 scratch.unlink(missing_ok=True)
 
-    def _pins_to_add(self, needed: Collection[Pin]) -> tuple[Pin, ...]:
-        """Return which of the pins that a snapshot needs an overlay has to hold.
-
-        Raises:
-            EnvironmentMismatch: this worker's Celery cannot run with it.
-        """
-        if not self._terms.builds_environments:
-            return ()
-        pins = to_build(needed, self._installed)
-        clashing = clashes(pins, self._needs)
-        if clashing:
-            raise EnvironmentMismatch(
-                f"{'. '.join(clashing)}. Install a version that both admit where you call from, or set "
-                'environment = "worker" in [tool.autocelery] to run with the worker\'s own packages.'
-            )
-        return pins
-
-    def _overlay(self, snapshot: str, pins: Collection[Pin]) -> Path | None:
-        """Return the overlay with ``pins``, which stays while the snapshot is in use; ``None`` where there are none."""
-        if not pins:
-            return None
-        self._overlay_of[snapshot] = self._overlays.place(pins)
-        return self._overlays.get(pins)
-
-    def _packages(
-        self, described: Manifest, pins: Collection[Pin]
-    ) -> tuple[tuple[str, str, str, str | None], ...]:
-        here = {**self._installed, **{pin.name: pin.version for pin in pins}}
-        return tuple(
-            (each.module, each.distribution, each.version, here.get(canonicalize_name(each.distribution)))
-            for each in described.packages
-        )
-
     def _open_store(self) -> BlobStore | None:
         with self._lock:
             if self._store is None and self._terms.store:
@@ -271,10 +246,14 @@ class _Turn:
                 raise
 
 
-def _check_python(snapshot: str, needed: str) -> None:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if needed != here:
-        raise PythonMismatch(
-            f"Snapshot {snapshot[:12]} was made with Python {needed}, and this worker runs {here}. "
-            f"Call from a Python {here}, or route the call to a worker that runs {needed}."
+def _packages(described: Manifest, environment: Chosen) -> tuple[tuple[str, str, str, str | None], ...]:
+    """Return what a host needs to tell which package it lacks; see `autocelery_host.importing.guard_packages`."""
+    return tuple(
+        (
+            each.module,
+            each.distribution,
+            each.version,
+            environment.versions.get(canonicalize_name(each.distribution)),
         )
+        for each in described.packages
+    )

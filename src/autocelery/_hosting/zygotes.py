@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from autocelery._hosting.groups import end_group
+from autocelery._hosting.interiors import Interior
 from autocelery.errors import AgentUnavailable
 from autocelery_host import frames
 from autocelery_host.order import Order
@@ -74,7 +75,7 @@ class HostProcess:
 class ZygoteProcess:
     """One zygote. Owns its process, its control socket and the thread that reads it."""
 
-    def __init__(self, preload: list[str], overlay: str | None) -> None:
+    def __init__(self, preload: list[str], interior: Interior) -> None:
         self.hosts: dict[int, HostProcess] = {}
         self.loaded: frozenset[str] = frozenset()
         self.unsafe: frozenset[str] = frozenset()
@@ -86,14 +87,14 @@ class ZygoteProcess:
         self._ready = threading.Event()
         self._control, theirs = socket.socketpair()
         fd = str(theirs.fileno())
-        command = [sys.executable, "-P", "-m", "autocelery_host.zygote", fd, str(os.getpid())]
+        command = [interior.program, "-P", "-m", "autocelery_host.zygote", fd, str(os.getpid())]
         with theirs:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(overlay),
+                env=interior.variables(),
             )
         self.pid = self._process.pid
         with contextlib.suppress(OSError):  # it died already; the reader notes it
@@ -172,14 +173,6 @@ class ZygoteProcess:
         return None if payload is None else json.loads(payload)
 
 
-def _environment(overlay: str | None) -> dict[str, str]:
-    """Return the variables of a zygote: what its hosts start has the overlay too."""
-    if overlay is None:
-        return dict(os.environ)
-    paths = [overlay, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 class Zygotes:
     """The zygote that serves now, and the list of what the next one preloads.
 
@@ -188,9 +181,9 @@ class Zygotes:
     PR_SET_PDEATHSIG).
     """
 
-    def __init__(self, memory: Path, preload: Collection[str], overlay: str | None = None) -> None:
+    def __init__(self, memory: Path, preload: Collection[str], interior: Interior | None = None) -> None:
         self._memory = memory
-        self._overlay = overlay
+        self._interior = interior or Interior()
         self._replacing = threading.Lock()
         self._lock = threading.Lock()
         self._unsafe: set[str] = set()
@@ -223,12 +216,6 @@ class Zygotes:
         """
         return self.ready().fork(order, sock)
 
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The modules that the next zygote preloads."""
-        with self._lock:
-            return tuple(self._wanted)
-
     def learn(self, modules: list[str]) -> None:
         """Remember what a host had to import itself; a better zygote is made beside the one that serves."""
         with self._lock:
@@ -252,7 +239,7 @@ class Zygotes:
         self._serving.kill()
 
     def _spawned(self, preload: list[str]) -> ZygoteProcess:
-        return self._spawner.submit(ZygoteProcess, list(preload), self._overlay).result()
+        return self._spawner.submit(ZygoteProcess, list(preload), self._interior).result()
 
     def _without_unsafe(self, serving: ZygoteProcess) -> ZygoteProcess:
         with self._replacing:

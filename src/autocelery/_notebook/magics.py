@@ -39,13 +39,15 @@ class LiveMagics(Magics):
     )
     @argument("--timeout", type=float, help="Seconds to wait for the result; default: as long as it takes.")
     @argument("--queue", help="Send it to this queue.")
+    @argument("--env", action="append", default=[], help="An environment variable to take along.")
     @cell_magic
     def live(self, line: str, cell: str) -> Any:
         """Run the cell on a worker; the value of its last expression and the names that it assigns come back."""
         asked = parse_argstring(self.live, line)
         auto = chosen(self.shell.user_ns, asked.app)
         options = {"queue": asked.queue} if asked.queue else {}
-        return self._run(auto, cell, asked.timeout, options)
+        with auto.live(env=asked.env):
+            return self._run(auto, cell, asked.timeout, options)
 
     @line_magic("live")
     def live_expression(self, line: str) -> Any:

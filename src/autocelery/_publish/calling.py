@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
 from autocelery._model import Snapshot
+from autocelery._publish.targeting import target
 from autocelery.errors import BrokerUnavailable, WrongCall
 from autocelery_host.messages import HEADER, LIVE_TASK, exec_options, header_for
 
@@ -27,9 +28,12 @@ class LiveCall:
     4
     """
 
-    def __init__(self, task: Task, source: Source | Snapshot, output: bool = False) -> None:
+    def __init__(
+        self, task: Task, source: Source | Snapshot, output: bool = False, env: Collection[str] = ()
+    ) -> None:
         self._task = task
         self._output = output
+        self._env = env
         self._snapshot = source if isinstance(source, Snapshot) else None
         self.source: Source = (lambda _: source) if isinstance(source, Snapshot) else source
 
@@ -40,7 +44,14 @@ class LiveCall:
 
     def pinned(self) -> LiveCall:
         """Return the same call with the snapshot of now, however often it is sent."""
-        return LiveCall(self._task, self.source(self._task), self._output)
+        return self._with(self.source(self._task))
+
+    def _asking_for(self, output: bool, env: Collection[str]) -> LiveCall:
+        """Return the same call, with its output sent if ``output``, and with the variables ``env`` too."""
+        return LiveCall(self._task, self._snapshot or self.source, output or self._output, {*self._env, *env})
+
+    def _with(self, snapshot: Snapshot) -> LiveCall:
+        return LiveCall(self._task, snapshot, self._output, self._env)
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a live call with these arguments; `apply_async` without options."""
@@ -55,6 +66,7 @@ class LiveCall:
 
         Raises:
             SnapshotError: the tree cannot be shipped; nothing was sent.
+            VariableNotSet: a variable that it names is not set here; nothing was sent.
             StoreError: the blob store does not take it; nothing was sent.
             BrokerUnavailable: the broker cannot be reached.
         """
@@ -142,11 +154,13 @@ class LiveCall:
 
     def _inline(self, plain: Signature) -> Signature:
         inner = self._task.app.tasks[plain["task"]]
-        return LiveCall(inner, self.source(self._task)).signature(plain.args, plain.kwargs, immutable=True)
+        call = LiveCall(inner, self.source(self._task), env=self._env)
+        return call.signature(plain.args, plain.kwargs, immutable=True)
 
     def _header(self) -> dict[str, Any]:
-        snapshot = self.source(self._task)
-        return header_for(self._task.app, self.name, snapshot.id, snapshot.key, self._task)
+        app = self._task.app
+        runs = target(app.autocelery, self._task, self._snapshot or self.source, self._env)
+        return header_for(app, self.name, runs, self._task)
 
     def __repr__(self) -> str:
         return f"<live {self.name}{f' of snapshot {self._snapshot}' if self._snapshot else ''}>"

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from celery import Celery
 
 from autocelery import _config
-from autocelery._env.pins import pins_for
-from autocelery._model import Manifest, Package, Pin, Root
+from autocelery._env.pins import runtime_names
+from autocelery._model import Lock, Manifest, Package, Root
 from autocelery._publish import locating
+from autocelery._publish.needing import Needed, Needer, at_their_versions
 from autocelery._publish.packages import packages_for
 from autocelery._publish.roots import Roots, roots_of
+from autocelery._publish.transfers import Bar
+from autocelery._publish.transports import transports_of
 from autocelery._snapshot import lock as locks
 from autocelery._snapshot import manifest as manifests
 from autocelery._snapshot import tree as trees
 from autocelery._snapshot.canonical import digest_of
 from autocelery._snapshot.collect import collect
-from autocelery._snapshot.collected import CollectedTree
+from autocelery._snapshot.collected import CollectedTree, module_name
 from autocelery._snapshot.rules import ShipRules
 from autocelery._snapshot.stat_memory import StatMemory
 from autocelery.errors import EmptyTree
@@ -32,18 +35,21 @@ class Collected:
     """The working tree as it was found: what ``plan`` shows, and what is sent.
 
     ``extras`` are blobs that are no part of a tree, by their digests: values and lock.
+    ``needed`` is how the lock came about, ``roots`` where on this machine the trees are.
     """
 
     manifest: Manifest
     id: str
     trees: tuple[CollectedTree, ...]
     extras: Mapping[str, bytes] = field(default_factory=dict)
+    needed: Needed = field(default_factory=Needed)
+    roots: Roots | None = None
 
     @property
-    def pins(self) -> tuple[Pin, ...]:
-        """What its lock holds; nothing without one."""
-        lock = self.manifest.lock
-        return locks.decode(self.extras[lock]) if lock else ()
+    def lock(self) -> Lock:
+        """The packages it needs; none where the worker's own have to do."""
+        name = self.manifest.lock
+        return locks.decode(self.extras[name]) if name else Lock()
 
     def read(self, name: str) -> bytes | None:
         """Return the raw bytes of a blob of this snapshot; ``None`` if its file has changed since."""
@@ -51,25 +57,34 @@ class Collected:
             return manifests.encode(self.manifest)
         if name in self.extras:
             return self.extras[name]
-        for tree in self.trees:
-            if name in tree.nodes or name in tree.sources:
-                return tree.read(name)
-        return None
+        found = (raw for tree in self.trees if (raw := tree.read(name)) is not None)
+        return next(found, None)
 
-    def everything(self) -> list[str]:
-        """Return the names of all its blobs: files first, then folders, the manifest last."""
-        files = [name for tree in self.trees for name in tree.sources]
+    def size_of(self, name: str) -> int:
+        """Return the bytes of a blob of this snapshot; 0 if its file has gone since."""
+        if name == self.id or name in self.extras:
+            return len(self.read(name) or b"")
+        return next((size for tree in self.trees if (size := tree.size_of(name)) is not None), 0)
+
+    def is_chunk(self, name: str) -> bool:
+        """Whether a blob is a part of a large file."""
+        return any(tree.chunked.place(name) is not None for tree in self.trees)
+
+    def everything(self, sent: Container[str] = ()) -> list[str]:
+        """Return the names of all its blobs: files first, then folders, the manifest last.
+
+        Args:
+            sent: chunk lists of which the chunks are left out.
+        """
+        files = [name for tree in self.trees for name in tree.blobs(sent)]
         nodes = [name for tree in self.trees for name in tree.nodes]
         return [*dict.fromkeys([*files, *nodes, *self.extras]), self.id]
 
     def below(self, name: str) -> list[str]:
-        """Return what the blob ``name`` names: the manifest its roots and extras, a folder its entries."""
+        """Return what a blob names: the manifest its roots and extras, a folder its entries, a list its chunks."""
         if name == self.id:
             return [*(root.tree for root in self.manifest.roots), *self.extras]
-        for tree in self.trees:
-            if name in tree.nodes:
-                return [each.digest for each in trees.decode(tree.nodes[name]) if each.kind != trees.LINK]
-        return []
+        return next((below for tree in self.trees if (below := tree.below(name)) is not None), [])
 
 
 class Collector:
@@ -80,6 +95,7 @@ class Collector:
         self._top = top
         self._lock = threading.RLock()
         self._memory: StatMemory | None = None
+        self._needer: Needer | None = None
         self._latest: tuple[object, Collected] | None = None
 
     @property
@@ -96,26 +112,49 @@ class Collector:
             values: the blob with functions that are in no module.
 
         Raises:
-            SnapshotError: the tree cannot be shipped.
+            SnapshotError: the tree cannot be shipped, or its lock is no good.
         """
         with self._lock:
+            tree = self._collect_root(self.top, values)
             roots = roots_of(self.top)
-            found = tuple(self._collect_root(root.top, values) for root in roots.roots)
-            packages = _packages(found)
-            lock = self._lock_of(packages)
-            made_of = (roots, tuple(tree.digest for tree in found), packages, lock, values)
+            beside = self._needed(_packages(_inside(roots), (tree,)))
+            if beside.folders:
+                roots = roots_of(self.top, [folder for _, folder in beside.folders])
+            outside = [root.top for root in roots.roots[1:]]
+            found = (tree, *(self._collect_root(each, values) for each in outside))
+            packages = _packages(roots, found)
+            needed = self._needed(packages, outside) if outside else beside
+            rules = ShipRules.read(self.top)
+            made_of = (
+                roots,
+                tuple(each.digest for each in found),
+                packages,
+                needed,
+                rules.environment,
+                values,
+            )
             if self._latest is not None and self._latest[0] == made_of:
                 return self._latest[1]
-            collected = self._described(roots, found, packages, values, lock)
+            collected = self._described(roots, found, packages, values, needed)
             self._latest = (made_of, collected)
             return collected
+
+    def _needed(self, packages: tuple[Package, ...], outside: Collection[Path] = ()) -> Needed:
+        if self._needer is None:
+            self._needer = Needer(self.top)
+        runtime = runtime_names(transports_of(self._app))
+        rules = ShipRules.read(self.top)
+        return self._needer.needed(locating.start_for(self._app), rules, packages, outside, runtime)
 
     def _collect_root(self, top: Path, values: bytes | None) -> CollectedTree:
         if self._memory is None:
             self._memory = StatMemory(_config.home().client / "trees")
         limit = _config.size_setting("AUTOCELERY_TREE_MAX", _config.DEFAULT_TREE_MAX)
         try:
-            return collect(top, memory=self._memory, limit=limit, rules=ShipRules.read(top))
+            with Bar("reading data files") as bar:
+                return collect(
+                    top, memory=self._memory, limit=limit, rules=ShipRules.read(top), told=bar.show
+                )
         except EmptyTree:
             if values is None:
                 raise
@@ -124,11 +163,11 @@ class Collector:
                 digest_of(nothing), 0, 0, {digest_of(nothing): nothing}, {}, frozenset(), frozenset()
             )
 
-    def _lock_of(self, packages: tuple[Package, ...]) -> bytes | None:
-        if ShipRules.read(self.top).environment == "worker":
+    def _lock_of(self, needed: Needed) -> bytes | None:
+        environment = ShipRules.read(self.top).environment
+        if environment == "worker":
             return None
-        pins = pins_for({each.distribution for each in packages})
-        return locks.encode(pins) if pins else None
+        return locks.encode(Lock(needed.pins, needed.source, environment == "own", needed.runtime))
 
     def _described(
         self,
@@ -136,9 +175,10 @@ class Collector:
         found: tuple[CollectedTree, ...],
         packages: tuple[Package, ...],
         values: bytes | None,
-        lock: bytes | None,
+        needed: Needed,
     ) -> Collected:
         shipped = {root.name: tree for root, tree in zip(roots.roots, found, strict=True)}
+        lock = self._lock_of(needed)
         extras = {digest_of(raw): raw for raw in (values, lock) if raw is not None}
         described = Manifest(
             roots=tuple(Root(name, tree.digest) for name, tree in shipped.items()),
@@ -146,17 +186,47 @@ class Collector:
             cwd=_nearest(shipped, roots.cwd),
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
             app=locating.source_of(self._app),
-            packages=packages,
+            packages=at_their_versions(packages, needed.pins),
             values=None if values is None else digest_of(values),
             lock=None if lock is None else digest_of(lock),
         )
-        return Collected(described, manifests.snapshot_id(described), found, extras)
+        return Collected(described, manifests.snapshot_id(described), found, extras, needed, roots)
 
 
-def _packages(found: tuple[CollectedTree, ...]) -> tuple[Package, ...]:
+def _inside(roots: Roots) -> Roots:
+    """Return the part of it that is the working tree."""
+    tree = roots.roots[0].name
+    return Roots(
+        roots.roots[:1], tuple(path for path in roots.paths if path.split("/")[0] == tree), roots.cwd
+    )
+
+
+def _packages(roots: Roots, found: tuple[CollectedTree, ...]) -> tuple[Package, ...]:
     imports = frozenset().union(*(tree.imports for tree in found))
+    shipped = {root.name: tree for root, tree in zip(roots.roots, found, strict=False)}
     provided = frozenset().union(*(tree.modules for tree in found))
-    return packages_for(imports, provided)
+    paths = [path for path in roots.paths if path.partition("/")[0] in shipped]
+    return packages_for(imports, provided.union(*(_modules_at(shipped, path) for path in paths)))
+
+
+def _modules_at(shipped: Mapping[str, CollectedTree], path: str) -> frozenset[str]:
+    """Return what can be imported from the folder ``path`` of the layout, as ``tree/src``; no namespace packages."""
+    root, *names = path.split("/")
+    tree, digest = shipped[root], shipped[root].digest
+    for name in names:
+        found = {each.name: each for each in trees.decode(tree.nodes[digest])}.get(name)
+        if found is None or found.kind != trees.FOLDER:
+            return frozenset()
+        digest = found.digest
+    entries = trees.decode(tree.nodes[digest])
+    packages = (each for each in entries if each.kind == trees.FOLDER and each.name.isidentifier())
+    files = (module_name(each.name) for each in entries if each.kind != trees.FOLDER)
+    real = (
+        each.name
+        for each in packages
+        if any(inside.name.startswith("__init__.") for inside in trees.decode(tree.nodes[each.digest]))
+    )
+    return frozenset(name for name in (*files, *real) if name)
 
 
 def _ships(shipped: Mapping[str, CollectedTree], path: str) -> bool:

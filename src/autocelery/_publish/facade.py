@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,12 @@ from celery import Celery
 from celery.app.task import Task
 from celery.result import AsyncResult
 
+from autocelery import _config
 from autocelery._celery import following, live_task
 from autocelery._model import Snapshot
-from autocelery._publish.calling import LiveCall, is_in_main, task_from, task_of
+from autocelery._publish import variables
+from autocelery._publish.calling import LiveCall, Source, is_in_main, task_from, task_of
+from autocelery._publish.targeting import target
 from autocelery.errors import AppNotFound, NotShippable
 from autocelery_host import current_snapshot, messages
 
@@ -86,25 +89,25 @@ class Autocelery:
 
         Args:
             function: a function, a task or a `Snapshot`.
-            **options: of Celery's ``@app.task``, such as ``time_limit=60``; and
-                ``output=True``, so that `stream` gives what the calls print.
+            **options: of Celery's ``@app.task``, such as ``time_limit=60``;
+                ``output=True``, so that `stream` gives what the calls print;
+                ``env=["API_KEY"]``, environment variables to take along beside
+                those that the project names, encrypted to the workers.
 
         Raises:
+            ConfigurationError: ``env`` is no list of names.
             NotShippable: the function refers to what cannot be pickled.
         """
         output = bool(options.pop("output", False))
-        if function is None:
-            return self._sending(self.source, output)
-        if isinstance(function, Snapshot):
-            return self._sending(lambda task: function, output)
+        env = _config.variable_names(options.pop("env", ()))
+        if function is None or isinstance(function, Snapshot):
+            return self._sending(function or self.source, output, env)
         if isinstance(function, LiveCall):
-            return (
-                LiveCall(function._task, function._snapshot or function.source, True) if output else function
-            )
+            return function._asking_for(output, env) if output or env else function
         if isinstance(function, Task):
-            return LiveCall(function, self.source, output)
+            return LiveCall(function, self.source, output, env)
         task = task_from(self.app, function, dict(options))
-        return LiveCall(task, self._with_value, output)
+        return LiveCall(task, self._with_value, output, env)
 
     def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
         """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or the first digits of its id."""
@@ -122,7 +125,8 @@ class Autocelery:
                 ``window`` (calls that are under way at once, 64),
                 ``timeout`` (seconds for each result), ``progress`` (a bar on
                 standard error; default: where that is a terminal), ``output``
-                (show here what the function prints; default: no).
+                (show here what the function prints; default: no), ``env``
+                (names of environment variables to take along).
 
         Raises:
             Exception: what the function raised, at its item's place.
@@ -137,7 +141,8 @@ class Autocelery:
             from autocelery._publish.streaming import Follower
 
             follower = Follower(self.listener, Printer())
-        return mapped(self.live, function, items, follower=follower, **options)
+        live = partial(self.live, env=options.pop("env", ()))
+        return mapped(live, function, items, follower=follower, **options)
 
     def stream(self, results: AsyncResult | Iterable[AsyncResult]) -> Iterator[Output]:
         """Yield what calls print and log, while they run, until the last of them has ended.
@@ -164,15 +169,17 @@ class Autocelery:
         return waited(results, timeout)
 
     @contextmanager
-    def _sending(self, source: Callable[[Any], Snapshot], output: bool) -> Iterator[None]:
-        def aim(app: Celery, name: str) -> tuple[str, str] | None:
-            if app is not self.app:
-                return None
-            snapshot = source(app._tasks.get(name))
-            return snapshot.id, snapshot.key
+    def _sending(self, source: Source | Snapshot, output: bool, env: Collection[str]) -> Iterator[None]:
+        def aim(app: Celery, name: str) -> messages.Target | None:
+            return target(self, app._tasks.get(name), source) if app is self.app else None
 
-        with messages.sending_as(aim), self.listener.hearing() if output else nullcontext():
+        hearing = self.listener.hearing() if output else nullcontext()
+        with variables.naming(env), messages.sending_as(aim), hearing:
             yield
+
+    def _target_beside(self, task: Task, main: messages.Target) -> messages.Target:
+        """Return what a call of ``task`` in ``__main__`` runs that hangs on a call of ``main``: with its variables."""
+        return target(self, task, self.source, self.shipper.sealer.names_in(main.variables))
 
     def source(self, task: Task | None) -> Snapshot:
         """Return the snapshot that a live call of ``task`` sent now runs."""
@@ -208,10 +215,9 @@ class Autocelery:
 def every_app_live() -> Iterator[None]:
     """Make the calls of every app live, also of those that are made in this block and know nothing of autocelery."""
 
-    def aim(app: Celery, name: str) -> tuple[str, str]:
+    def aim(app: Celery, name: str) -> messages.Target:
         auto: Autocelery = getattr(app, "autocelery", None) or Autocelery(app)
-        snapshot = auto.source(app._tasks.get(name))
-        return snapshot.id, snapshot.key
+        return target(auto, app._tasks.get(name), auto.source)
 
     before = Celery.amqp_cls
     Celery.amqp_cls = messages.live_amqp(before)

@@ -12,19 +12,15 @@ from autocelery import _config
 from autocelery._blobs import unpack
 from autocelery._model import Manifest, Snapshot, Statement
 from autocelery._publish import naming, stores
+from autocelery._publish.checking_out import LARGEST, check_out
 from autocelery._signing import keys, statement
 from autocelery._snapshot import manifest as manifests
 from autocelery._snapshot import tree, trees
-from autocelery._snapshot.cache import BlobCache
 from autocelery._snapshot.canonical import is_digest
-from autocelery._snapshot.layout import lay_out
-from autocelery.errors import ConfigurationError, SnapshotIncomplete, SnapshotNotFound, SnapshotRefused
+from autocelery.errors import ConfigurationError, SnapshotNotFound, SnapshotRefused
 
 if TYPE_CHECKING:
     from autocelery._publish.facade import Autocelery
-
-#: Largest single file that is unpacked, in bytes.
-LARGEST = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +150,11 @@ def checkout(auto: Autocelery, snapshot: str, folder: Path) -> Path:
     Raises:
         ConfigurationError: there is something at ``folder``.
         SnapshotIncomplete: the store lacks some of its files.
+        DiskFull: there is no room; nothing is left of it.
     """
     if folder.exists():
         raise ConfigurationError(f"{folder} exists already. Name a folder that does not.")
-    described = manifest(auto, snapshot)
-    cache = BlobCache(_config.home().client / "blobs", 0)
-    nodes: dict[str, bytes] = {}
-    files: dict[str, Path] = {}
-    for level in trees.walk([root.tree for root in described.roots], lambda names: _fetch(auto, names)):
-        nodes |= level.nodes
-        files |= _files(auto, level.blobs, cache)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    laid = lay_out(described, snapshot, node=nodes.__getitem__, blob=files.__getitem__, folder=folder.parent)
-    laid.rename(folder)
+    check_out(manifest(auto, snapshot), snapshot, auto.shipper.store, shown_store(auto), folder)
     return folder
 
 
@@ -207,16 +195,3 @@ def _walk(auto: Autocelery, prefix: str, digest: str) -> Iterator[tuple[str, tre
                 waiting.append((path, entry.digest))
             else:
                 yield path, entry
-
-
-def _files(auto: Autocelery, sizes: Mapping[str, int], cache: BlobCache) -> dict[str, Path]:
-    stored = auto.shipper.store.get(list(sizes))
-    lacking = sizes.keys() - stored.keys()
-    if lacking:
-        raise SnapshotIncomplete(
-            f"{len(lacking)} files of the snapshot are not in {shown_store(auto)} any more. "
-            "Send a call from its tree again, or check out another snapshot."
-        )
-    return {
-        name: cache.add(name, unpack(packed, sizes[name], sizes[name])) for name, packed in stored.items()
-    }

@@ -94,11 +94,16 @@ def source_of(app: Celery) -> AppSource:
 
 def top_for(app: Celery) -> Path:
     """Return the top of the working tree that ``app`` belongs to."""
+    return top_of(start_for(app))
+
+
+def start_for(app: Celery) -> Path:
+    """Return the folder that ``app`` is imported from, else that of the script that runs."""
     found = module_of(app)
     if found is not None and getattr(found[0], "__file__", None):
-        return top_of(_import_folder(found[0]))
+        return _import_folder(found[0])
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    return top_of(Path(script).absolute().parent if script else Path.cwd())
+    return Path(script).absolute().parent if script else Path.cwd()
 
 
 def _tasks_in_modules(app: Celery) -> list[str]:

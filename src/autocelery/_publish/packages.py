@@ -19,6 +19,11 @@ def packages_for(imports: Collection[str], provided: Collection[str]) -> tuple[P
     return _packages(wanted, installed_state()) if wanted else ()
 
 
+def distributions_of(module: str) -> tuple[str, ...]:
+    """Return the distributions that provide the top-level name ``module`` here."""
+    return _distributions(installed_state()).get(module, ())
+
+
 @lru_cache(maxsize=16)
 def _packages(wanted: tuple[str, ...], state: object) -> tuple[Package, ...]:
     distributions = _distributions(state)

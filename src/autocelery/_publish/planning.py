@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,22 @@ from typing import TYPE_CHECKING
 
 from autocelery import _config
 from autocelery._model import Package
-from autocelery._publish import environments, import_errors, inspecting, naming, problems, stores
+from autocelery._publish import (
+    environments,
+    import_errors,
+    inspecting,
+    locking,
+    naming,
+    problems,
+    stores,
+    withholding,
+)
+from autocelery._publish.checks.looking import look
 from autocelery._publish.environments import PlannedEnvironment
 from autocelery._publish.inspecting import WorkerReport
+from autocelery._publish.locking import PlannedLock
 from autocelery._publish.problems import Problem
-from autocelery._signing import keys, statement
+from autocelery._signing import keys, statement, worker_keys
 from autocelery.errors import BrokerUnavailable, ConfigurationError, SnapshotRevoked, StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +41,9 @@ class Plan:
     """What a live call would ship now; sizes are in bytes.
 
     ``store`` is the blob store's address without its password, empty where
-    there is none. Of the ``problems``, errors come first.
+    there is none. ``withheld`` are the files that look like secrets, ``reasons`` why.
+    ``variables`` are the names of those that go with a call, ``worker_keys`` the ids of
+    the keys that they are encrypted to. Of the ``problems``, errors come first.
     """
 
     snapshot: str
@@ -41,7 +55,11 @@ class Plan:
     blobs_to_send: int
     bytes_to_send: int
     withheld: tuple[str, ...]
+    reasons: dict[str, str]
+    variables: tuple[str, ...]
+    worker_keys: tuple[str, ...]
     packages: tuple[Package, ...]
+    lock: PlannedLock
     environments: tuple[PlannedEnvironment, ...]
     workers: tuple[WorkerReport, ...]
     problems: tuple[Problem, ...]
@@ -60,56 +78,89 @@ class _Store:
         return stores.address(self.url) if self.url else None
 
 
-def plan(auto: Autocelery, timeout: float = 1.0) -> Plan:
+def plan(auto: Autocelery, timeout: float = 1.0, env: Collection[str] = ()) -> Plan:
     """Return what a live call would ship now, and what would fail; nothing is sent.
 
     Args:
         auto: the app's.
         timeout: seconds that workers have to answer.
+        env: names of variables that calls take along, beside those that the project names.
 
     Raises:
         SnapshotError: the tree cannot be shipped at all.
+        ConfigurationError: a name or a key cannot be used.
     """
     shipper = auto.shipper
     in_tasks = of_tasks(auto)  # first: what is imported from outside of the tree is shipped too
     collected = shipper.collect()
+    names = frozenset(_config.variable_names(env)).union(shipper.env())
+    readers = tuple(each.id for each in worker_keys.recipients(_config.home())) if names else ()
     key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
+    looked = look(auto.app, collected, shipper.top, names)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(inspecting.workers, auto.app, timeout)
+        asked = pool.submit(inspecting.workers, auto.app, timeout, tuple(looked.variables))
         store = _asked_store(auto, collected)
-        in_tree = problems.of_tree(collected, shipper.top)
+        in_tree = [*problems.of_tree(collected, shipper.top), *looked.problems()]
     found, unheard = _answered(asked, naming.options_of(auto.app))
+    its_own = _environments(auto, found, collected)
     of_workers = [
         each
         for worker in found
         for each in (
             *problems.of_worker(worker, key, store.address),
-            *(environments.problems_of(worker, collected) if worker.autocelery else ()),
+            *_of_environment(worker, its_own.get(worker.hostname), collected),
+            *(problems.of_worker_key(worker, names, readers) if worker.autocelery else ()),
         )
     ]
-    told = [*store.problems, *unheard, *of_workers, *in_tasks, *in_tree]
-    return _described(collected, shipper.top, store, found, told)
-
-
-def _described(
-    collected: Collected, top: Path, store: _Store, found: list[WorkerReport], told: list[Problem]
-) -> Plan:
-    lacking = [raw for name in store.lacking if (raw := collected.read(name)) is not None]
+    of_lock = locking.problems_of(collected.needed, found)
+    of_fleet = looked.of_fleet(found)
+    to_send = sum(map(collected.size_of, store.lacking))
+    of_caller = [*problems.of_variables(names), *store.problems, *unheard]
+    told = [*of_caller, *of_workers, *of_lock, *of_fleet, *in_tasks, *in_tree, *problems.of_amount(to_send)]
+    withheld = list(withholding.withheld(collected))
     return Plan(
         snapshot=collected.id,
-        top=str(top),
+        top=str(shipper.top),
         files=sum(tree.files for tree in collected.trees),
         size=sum(tree.size for tree in collected.trees),
         largest=tuple(sorted(_sizes(collected), key=lambda each: -each[1])[:LARGEST]),
         store=store.url,
         blobs_to_send=len(store.lacking),
-        bytes_to_send=sum(map(len, lacking)),
-        withheld=tuple(path for tree in collected.trees for path in tree.withheld),
+        bytes_to_send=to_send,
+        withheld=tuple(path for path, _ in withheld),
+        reasons=dict(withheld),
+        variables=tuple(sorted(names)),
+        worker_keys=readers,
         packages=collected.manifest.packages,
-        environments=tuple(environments.environment_on(each, collected) for each in found if each.autocelery),
+        lock=PlannedLock(collected.lock.source, len(collected.lock.pins)),
+        environments=tuple(its_own.values()),
         workers=tuple(found),
         problems=tuple(sorted(told, key=lambda each: each.level)),  # "error" before "warning"
     )
+
+
+def _environments(
+    auto: Autocelery, found: list[WorkerReport], collected: Collected
+) -> dict[str, PlannedEnvironment]:
+    """Return the environment on each worker; those that would build one are asked what that takes."""
+    told = inspecting.environments(
+        auto.app,
+        environments.to_ask(found, collected),
+        collected.extras.get(collected.manifest.lock or "", b"").decode(),
+        collected.manifest.python,
+    )
+    return {
+        each.hostname: environments.environment_on(each, collected, told.get(each.hostname))
+        for each in found
+        if each.autocelery
+    }
+
+
+def _of_environment(
+    worker: WorkerReport, environment: PlannedEnvironment | None, collected: Collected
+) -> Iterator[Problem]:
+    if environment is not None:
+        yield from environments.problems_of(worker, environment, collected)
 
 
 def of_tasks(auto: Autocelery) -> list[Problem]:

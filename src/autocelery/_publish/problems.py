@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import platform
-import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autocelery._publish import withholding
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.stores import StoreAddress, address, is_new_folder, likeness
+from autocelery._snapshot import tokens
+from autocelery._snapshot.encoding import is_for_development
 
 if TYPE_CHECKING:
     from autocelery._publish.collecting import Collected
 
 _EXCLUDE = "leave it out: [tool.autocelery] exclude in pyproject.toml"
+#: Bytes to send that are worth a word before.
+MUCH = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +46,75 @@ def of_worker(worker: WorkerReport, key: str, store: StoreAddress | None) -> Ite
         yield Problem("error", what, "Add Autocelery(app) to the deployed app and restart it once.")
         return
     yield from _of_trust(worker, key)
-    yield from _of_python(worker)
     yield from _of_store(worker, store)
+
+
+def of_variables(names: Collection[str]) -> list[Problem]:
+    """Return which of the variables that calls take along are not set here."""
+    mend = "Set it where calls are sent from, or take it out of env."
+    return [
+        Problem("error", f"The variable {name} is named in env and not set here.", mend)
+        for name in sorted(names)
+        if name not in os.environ
+    ]
+
+
+def of_worker_key(worker: WorkerReport, names: Collection[str], known: Collection[str]) -> list[Problem]:
+    """Return what keeps a worker from reading the variables ``names``, encrypted to the keys ``known``."""
+    if not names or worker.problem or worker.worker_key in known:
+        return []
+    listed, key = ", ".join(sorted(names)), worker.worker_key or "none"
+    what = f"{worker.hostname} cannot read {listed}: they are not encrypted to its key ({key})."
+    mend = "There: autocelery keys export --worker; here: autocelery keys trust <text>"
+    return [Problem("error", what, mend)]
 
 
 def of_tree(collected: Collected, top: Path) -> list[Problem]:
     """Return what is wrong with the files themselves: Python that is none, secrets that are left out."""
-    withheld = [path for tree in collected.trees for path in tree.withheld]
-    mend = "If a task needs it, name it in [tool.autocelery] include in pyproject.toml."
-    secrets = [
-        Problem("warning", f"{path} looks like a secret and is not shipped.", mend) for path in withheld
-    ]
+    withheld = [each for each in withholding.withheld(collected) if not _is_of_a_test(each[0])]
+    secrets = [_of_withheld(path, reason) for path, reason in withheld]
     files = sorted(path for tree in collected.trees for path in tree.sources.values() if path.suffix == ".py")
-    return [*(found for path in files if (found := _of_syntax(path, top))), *secrets]
+    assigned = [
+        each for path in files if not _is_of_a_test(_shown(path, top)) for each in _of_assignments(path, top)
+    ]
+    return [*(found for path in files if (found := _of_syntax(path, top))), *secrets, *assigned]
+
+
+def _of_withheld(path: str, reason: str) -> Problem:
+    if withholding.is_needed(path, reason):
+        what = f"{path} seems to hold {reason}, and tasks may need its code: live calls are refused."
+        return Problem("error", what, withholding.mend_for(path))
+    return Problem("warning", f"{path} looks like a secret ({reason}) and is not shipped.", withholding.MEND)
+
+
+def _of_assignments(path: Path, top: Path) -> Iterator[Problem]:
+    """Yield what in code that is shipped looks like a secret, though no rule knows it."""
+    try:
+        found = tokens.assigned_in(path.read_bytes())
+    except OSError:  # gone since
+        return
+    for line, name in found:
+        what = f"{_shown(path, top)}:{line} is shipped, and the value of {name} looks like a secret."
+        yield Problem(
+            "warning", what, "Read it with os.environ, and name the variable in [tool.autocelery] env."
+        )
+
+
+def of_amount(size: int) -> list[Problem]:
+    """Return a warning if very many bytes are to be sent."""
+    if size <= MUCH:
+        return []
+    what = f"The first call sends {size / 2**20:,.0f} MB, and the blob store has to hold them."
+    return [Problem("warning", what, f"If tasks do not need all of it, {_EXCLUDE}")]
+
+
+def _shown(path: Path, top: Path) -> str:
+    return str(path.relative_to(top) if path.is_relative_to(top) else path)
+
+
+def _is_of_a_test(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return is_for_development(folder, name)
 
 
 def of_new_folder(store: StoreAddress) -> list[Problem]:
@@ -71,13 +132,6 @@ def _of_trust(worker: WorkerReport, key: str) -> Iterator[Problem]:
     elif key not in worker.trusted_keys:
         what = f"{worker.hostname} does not trust your key {key}."
         yield Problem("error", what, "Here: autocelery keys export; there: autocelery keys trust <text>")
-
-
-def _of_python(worker: WorkerReport) -> Iterator[Problem]:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if worker.python != here:
-        what = f"{worker.hostname} runs Python {worker.python}, and this is {here}."
-        yield Problem("error", what, f"Call from a Python {worker.python}, or route to a worker with {here}.")
 
 
 def _of_store(worker: WorkerReport, here: StoreAddress | None) -> Iterator[Problem]:

@@ -55,8 +55,6 @@ class Reader:
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         self.has_ended = False
-        #: Whether a run has ended that was not the last, as far as its worker knew.
-        self.is_between_runs = False
         self._run = 0
         self._next = 0
         self._at = 0
@@ -91,7 +89,6 @@ class Reader:
 
     def _begin(self, run: int) -> None:
         self._run, self._next, self._at, self._lost = run, 0, 0, False
-        self.is_between_runs = False
         self._decoders.clear()
 
     def _take_chunks(self, chunks: Collection[Chunk], is_all: bool) -> tuple[list[Output], list[str]]:
@@ -113,7 +110,7 @@ class Reader:
         if self._next < end.number and not is_all:
             self._lost = True  # what is not where it should be may be somewhere
             return [], []
-        self.has_ended, self.is_between_runs, self._next = end.final, not end.final, end.number
+        self.has_ended, self._next = end.final, end.number
         gone = output.everything(self.task_id) if end.final else [output.end(self.task_id)]
         return self._missed(end.at), gone
 

@@ -7,7 +7,7 @@ import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,18 +64,24 @@ def _top(start: str) -> Path:
     return here
 
 
-def roots_of(top: Path) -> Roots:
+def roots_of(top: Path, needed: Collection[Path] = ()) -> Roots:
     """Return what is shipped for the tree at ``top``: itself, and the folders outside it that code was imported from.
+
+    Args:
+        top: the top of the working tree.
+        needed: folders with the source of packages that the project needs, imported or not, installed or not.
 
     Raises:
         ConflictingRoots: two import paths in different folders provide the same module.
     """
     shipped = [ShippedRoot("tree", top)]
     paths: list[str] = []
-    for entry in _import_paths():
+    found = list(_import_paths())
+    forced = {each for folder in needed for each in _import_folders(folder, found)}
+    for entry in [*found, *sorted(forced.difference(found))]:
         inside = _inside(entry, shipped)
         if inside is None:
-            if not _is_used(entry):
+            if entry not in forced and not _is_used(entry):
                 continue
             shipped.append(ShippedRoot(f"root-{len(shipped)}-{entry.name}", entry))
             inside = shipped[-1].name
@@ -92,6 +98,15 @@ def _import_paths() -> Iterator[Path]:
         path = Path(os.path.realpath(entry or os.getcwd()))
         if path.is_dir() and not _is_environment(path) and not (path / "autocelery_host").is_dir():
             yield path
+
+
+def _import_folders(folder: Path, found: list[Path]) -> list[Path]:
+    """Return from where in ``folder`` its packages are imported: as now, else as is usual."""
+    known = [each for each in found if each == folder or folder in each.parents]
+    if known:
+        return known
+    usual = next((each for each in (folder / "src", folder) if each.is_dir() and any(_provides(each))), None)
+    return [usual] if usual else []
 
 
 def _editable_folders() -> Iterator[str]:

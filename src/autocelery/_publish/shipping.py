@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from celery import Celery
 
 from autocelery import _config
-from autocelery._blobs import BlobStore, needs, open_store, pack, store_url_for
+from autocelery._blobs import BlobStore, needs, open_store, store_url_for
 from autocelery._celery import live_task
 from autocelery._model import Snapshot
+from autocelery._publish import withholding
 from autocelery._publish.attaching import CallerCarrier
 from autocelery._publish.collecting import Collected, Collector
 from autocelery._publish.healing import Healer
 from autocelery._publish.recent import RecentBlobs
+from autocelery._publish.sealing import Sealer
+from autocelery._publish.sending import FileChanged, in_batches
+from autocelery._publish.transfers import Bar
 from autocelery._signing import keys, statement
+from autocelery._snapshot.rules import ShipRules
 from autocelery.errors import FileKeepsChanging
 
 #: Seconds after which what the store is believed to hold is asked for again: below its lifetime of a week.
 RENEWAL = 86_400
 #: Bytes of what was sent last that are kept in memory, for a store that loses them.
 RECENT = 16 * 2**20
+#: How many of the latest snapshots it is remembered of which variables their trees name.
+REMEMBERED = 256
+#: Bytes that are worth a round trip to the store, which may have some of them from others, or from earlier.
+ASKED_FIRST = 2**20
 #: How many times a tree that changes while it is sent is collected again.
 ATTEMPTS = 5
 
@@ -41,6 +51,9 @@ class Shipper:
         self._recent = RecentBlobs(RECENT)
         self._asked = 0.0
         self._signed: dict[str, float] = {}
+        self._env: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._told: set[tuple[str, str]] = set()
+        self.sealer = Sealer(lambda: self.store)
         self._healer = Healer(self.requested, self._resend, self._answered)
 
     @property
@@ -64,6 +77,28 @@ class Shipper:
         """What keeps the arguments and opens the results that the app's serializer does not carry."""
         return CallerCarrier(self._app, lambda: self.store, self._recent)
 
+    def env(self, snapshot: Snapshot | None = None) -> tuple[str, ...]:
+        """Return the names of the variables that calls take along, as ``[tool.autocelery] env`` has them.
+
+        Args:
+            snapshot: what is called: its tree as this process sent it, else the tree as it is now. Another
+                author's snapshot takes nothing along.
+
+        Raises:
+            ConfigurationError: they are no names.
+        """
+        if snapshot is None:
+            return ShipRules.read(self.top).env
+        if snapshot.id not in self._env:
+            self._remember_env(snapshot.id)
+        names = self._env.get(snapshot.id, ())
+        return names if not names or snapshot.key == self.key_id() else ()
+
+    def _remember_env(self, snapshot: str) -> None:
+        self._env[snapshot] = ShipRules.read(self.top).env
+        if len(self._env) > REMEMBERED:
+            self._env.popitem(last=False)
+
     def ship(self, values: bytes | None = None) -> Snapshot:
         """Return the snapshot of the tree as it is now, once workers can fetch it.
 
@@ -77,6 +112,7 @@ class Shipper:
         with self._lock:
             for _ in range(ATTEMPTS):
                 collected = self._collector.collect(values)
+                withholding.check(collected, self._told)
                 if self._sent(collected):
                     break
             else:
@@ -86,6 +122,7 @@ class Shipper:
                 )
             live_task.made_here.add(collected.id)
             self._healer.watch(collected)
+            self._remember_env(collected.id)
             return Snapshot(collected.id, self._key().id)
 
     def collect(self) -> Collected:
@@ -98,13 +135,13 @@ class Shipper:
 
     def lacking(self, collected: Collected) -> list[str]:
         """Return which blobs of ``collected`` the store lacks, asking folder by folder from the top."""
-        lacking: list[str] = []
+        lacking: dict[str, None] = {}
         asked = [collected.id]
         while asked:
             missing = self.store.missing([name for name in asked if name not in self._known])
-            lacking += sorted(missing)
-            asked = sorted({child for name in missing for child in collected.below(name)})
-        return lacking
+            lacking |= dict.fromkeys(sorted(missing))
+            asked = sorted({child for name in missing for child in collected.below(name)} - lacking.keys())
+        return list(lacking)
 
     def _sent(self, collected: Collected) -> bool:
         """Send what is missing; false where a file changed before it was read."""
@@ -115,24 +152,49 @@ class Shipper:
         now = time.time()
         if collected.id in self._signed and now < self._signed[collected.id]:
             return True
-        lacking = self._unknown(collected) if self._known else self.lacking(collected)
-        contents = _read(collected, lacking)
-        if contents is None:
-            return False
-        self.store.put({**contents, **self._statement(collected, now)})
-        self._recent.add(contents)
-        self._known.update(collected.everything())
+        everything = collected.everything(self._known)
+        lacking = self._unknown(collected, everything) if self._known else set(self.lacking(collected))
+        # What is named goes before what names it: an upload that is interrupted leaves nothing that seems whole.
+        names = [name for name in everything if name in lacking]
+        try:
+            self._send(collected, names, now)
+        except BaseException as problem:
+            self._known.clear()  # the store is asked how far this came
+            if isinstance(problem, FileChanged):
+                return False
+            raise
+        self._known.update(everything)
+        self._signed[collected.id] = now + self._seconds_valid() / 2
         return True
 
-    def _unknown(self, collected: Collected) -> list[str]:
-        return [name for name in collected.everything() if name not in self._known]
+    def _unknown(self, collected: Collected, names: Collection[str]) -> set[str]:
+        """Return those of ``names`` that the store is not known to have; of many bytes it is asked first."""
+        unknown = set(names) - self._known
+        return self.store.missing(unknown) if sum(map(collected.size_of, unknown)) > ASKED_FIRST else unknown
+
+    def _send(self, collected: Collected, names: Collection[str], now: float) -> None:
+        """Put the blobs in batches, the statement with the last of them."""
+        size = sum(map(collected.size_of, names))
+        waiting: dict[str, bytes] = {}
+        with Bar("sending files") as bar:
+            for batch, done in in_batches(collected, names):
+                if waiting:
+                    self.store.put(waiting)
+                waiting = batch
+                bar.show(done, size)
+                is_small = size <= RECENT  # chunks of much more would take the place of all that is kept
+                self._recent.add(
+                    {name: batch[name] for name in batch if is_small or not collected.is_chunk(name)}
+                )
+            self.store.put({**waiting, **self._statement(collected, now)})
 
     def _statement(self, collected: Collected, now: float) -> dict[str, bytes]:
-        key = self._key()
-        days = _config.count_setting("AUTOCELERY_SIGNATURE_DAYS", _config.DEFAULT_SIGNATURE_DAYS)
-        envelope = statement.sign(key, collected.id, int(now), int(now + days * 86_400), str(self.top))
-        self._signed[collected.id] = now + days * 86_400 / 2
+        key, expires = self._key(), int(now + self._seconds_valid())
+        envelope = statement.sign(key, collected.id, int(now), expires, str(self.top))
         return {f"{collected.id}.{key.id}.sig": envelope}
+
+    def _seconds_valid(self) -> int:
+        return 86_400 * _config.count_setting("AUTOCELERY_SIGNATURE_DAYS", _config.DEFAULT_SIGNATURE_DAYS)
 
     def key_id(self) -> str:
         """Return the id of the key that this user signs with, made on first use."""
@@ -144,22 +206,24 @@ class Shipper:
     def _resend(self, collected: Collected, names: Collection[str]) -> None:
         """Send again what a worker did not find; what cannot be read any more is left out, and its call fails.
 
-        Who lacks the statement or a folder lacks more, and would ask level by level.
+        Who lacks the statement or a folder lacks more, and would ask level by level. What is
+        there again was sent a moment ago: who waits asks time and again.
         """
         signature = f"{collected.id}.{self._key().id}.sig"
         folders = {collected.id, *(each for tree in collected.trees for each in tree.nodes)}
         wanted = {name for name in names if not name.endswith(".sig")}
         if signature in names or not folders.isdisjoint(wanted):
             wanted |= folders
-        found = {name: blob for name in wanted if (blob := self._packed(collected, name)) is not None}
+        missing = self.store.missing(wanted) if wanted else set()
+        lacking = [name for name in collected.everything() if name in missing]
+        lacking += sorted(missing.difference(lacking))
+        for batch, _ in in_batches(collected, lacking, self._kept):
+            self.store.put(batch)
         if signature in names:
-            found |= self._statement(collected, time.time())
-        if found:
-            self.store.put(found)
+            self.store.put(self._statement(collected, time.time()))
 
-    def _packed(self, collected: Collected, name: str) -> bytes | None:
-        raw = collected.read(name)
-        return pack(raw) if raw is not None else self._recent.get(name)
+    def _kept(self, name: str) -> bytes | None:
+        return self.sealer.get(name) or self._recent.get(name)
 
     def requested(self) -> Mapping[str, needs.Need]:
         """Return what workers ask this author for, by the name of the entry in which they do."""
@@ -168,13 +232,3 @@ class Shipper:
 
     def _answered(self, names: Collection[str]) -> None:
         self.store.discard(names)
-
-
-def _read(collected: Collected, names: Iterable[str]) -> dict[str, bytes] | None:
-    contents = {}
-    for name in names:
-        raw = collected.read(name)
-        if raw is None:
-            return None
-        contents[name] = pack(raw)
-    return contents

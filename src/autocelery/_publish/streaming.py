@@ -86,11 +86,12 @@ class _Over:
         self._looked = time.monotonic()
 
     def is_over(self, reader: Reader) -> bool:
-        """Whether a call has said that it ended, or did so long enough ago for its last words to have come."""
+        """Whether a call has said that it ended, or did so long enough ago for its last words to have come.
+
+        A result may be there before a word of the run that it is of.
+        """
         since = self._since.get(reader.task_id)
-        if since is None or reader.has_ended:
-            return reader.has_ended
-        return reader.is_between_runs or time.monotonic() - since > GRACE
+        return reader.has_ended or (since is not None and time.monotonic() - since > GRACE)
 
     def look(self, task_ids: Iterable[str]) -> None:
         """Ask the result backend, where that is due."""
@@ -150,7 +151,7 @@ class Follower:
             self._thread.join(GRACE)
         deadline = time.monotonic() + GRACE
         with contextlib.suppress(OSError, ValueError):  # nobody reads what is printed any more
-            while any(has_ended(each) for each in self._awaited()) and time.monotonic() < deadline:
+            while any(has_ended(each) for each in self.following()) and time.monotonic() < deadline:
                 if not self._step():
                     time.sleep(SHORT_INTERVAL)
             self._printer.close()
@@ -158,10 +159,6 @@ class Follower:
             self._listener.close(task_id)
             if has_ended(task_id):
                 _forget(self._listener, task_id)
-
-    def _awaited(self) -> list[str]:
-        with self._lock:
-            return [each for each, reader in self._readers.items() if not reader.is_between_runs]
 
     def ask(self, task_id: str, name: str) -> str | None:
         """Follow a call that is about to be sent, and return the channel for its header.

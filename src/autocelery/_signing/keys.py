@@ -7,13 +7,8 @@ own. The private key is PKCS #8 in PEM, which other tools read too.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import getpass
 import hashlib
-import os
-import platform
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +17,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from autocelery._config import Home
-from autocelery._signing import files
+from autocelery._signing import files, words
 from autocelery.errors import InvalidKey
 
 #: The variable that names further trusted keys, separated by commas or white space.
 TRUSTED_VARIABLE = "AUTOCELERY_TRUSTED_KEYS"
 _SCHEME = "autocelery-ed25519"
-_NOT_IN_A_COMMENT = re.compile(r"[^\w.@+-]+")
 
 #: What a signature is checked with.
 PublicKey = Ed25519PublicKey
@@ -113,7 +107,7 @@ def list_keys(home: Home) -> list[TrustedKey]:
         ConfigurationError: one of them cannot be read.
     """
     found: dict[str, TrustedKey] = {}
-    for key in (*_own(home), *_from_folder(home), *_from_environment()):
+    for key in (*_own(home), *_trusted(home)):
         found.setdefault(key.id, key)
     return list(found.values())
 
@@ -125,7 +119,7 @@ def export_text(key: SigningKey, comment: str | None = None) -> str:
         key: whose public half.
         comment: whose key it is, for people; default: ``user@computer``.
     """
-    return _text(key.public, comment if comment is not None else _default_comment())
+    return _text(key.public, comment if comment is not None else words.default_comment())
 
 
 def trust_text(home: Home, text: str) -> TrustedKey:
@@ -154,13 +148,10 @@ def parse_text(text: str, source: str) -> tuple[PublicKey, str]:
     Raises:
         InvalidKey: it is not a public key.
     """
-    scheme, _, rest = text.strip().partition(":")
-    encoded, _, comment = rest.partition(":")
     try:
-        if scheme == _SCHEME:
-            public = Ed25519PublicKey.from_public_bytes(base64.b64decode(encoded, validate=True))
-            return public, _clean(comment)
-    except (binascii.Error, ValueError):
+        raw, comment = words.parsed(_SCHEME, text)
+        return Ed25519PublicKey.from_public_bytes(raw), comment
+    except ValueError:
         pass
     # The text itself is not shown: it may be a private key that was pasted by mistake.
     raise InvalidKey(
@@ -203,46 +194,14 @@ def _own(home: Home) -> list[TrustedKey]:
         key = _parse_private(files.read_private(path), path)
     except FileNotFoundError:
         return []
-    return [TrustedKey(key.id, key.public, _default_comment(), "own")]
+    return [TrustedKey(key.id, key.public, words.default_comment(), "own")]
 
 
-def _from_folder(home: Home) -> list[TrustedKey]:
-    folder = _trusted_folder(home)
-    if not folder.is_dir():
-        return []
-    files.check_guarded(folder)
-    return [key for path in sorted(folder.glob("*.pub")) for key in _from_file(path)]
-
-
-def _from_file(path: Path) -> list[TrustedKey]:
-    text = files.read_guarded(path).decode(errors="replace")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return [_trusted(line, str(path)) for line in lines]
-
-
-def _from_environment() -> list[TrustedKey]:
-    words = os.environ.get(TRUSTED_VARIABLE, "").replace(",", " ").split()
-    return [_trusted(word, TRUSTED_VARIABLE) for word in words]
-
-
-def _trusted(text: str, source: str) -> TrustedKey:
-    public, comment = parse_text(text, source)
-    return TrustedKey(key_id(public), public, comment, source)
+def _trusted(home: Home) -> Iterator[TrustedKey]:
+    for text, source in words.kept(_trusted_folder(home), TRUSTED_VARIABLE):
+        public, comment = parse_text(text, source)
+        yield TrustedKey(key_id(public), public, comment, source)
 
 
 def _text(public: PublicKey, comment: str) -> str:
-    encoded = base64.b64encode(public.public_bytes_raw()).decode()
-    return f"{_SCHEME}:{encoded}:{_clean(comment)}"
-
-
-def _clean(comment: str) -> str:
-    """Return ``comment`` without what would end the word that it is a part of."""
-    return _NOT_IN_A_COMMENT.sub("-", comment.strip()).strip("-")
-
-
-def _default_comment() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user without a name
-        user = "user"
-    return _clean(f"{user}@{platform.node() or 'localhost'}")
+    return words.word(_SCHEME, public.public_bytes_raw(), comment)

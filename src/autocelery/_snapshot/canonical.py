@@ -24,7 +24,7 @@ def canonical_json(value: object) -> bytes:
     ).encode()
 
 
-def digest_of(raw: bytes) -> str:
+def digest_of(raw: bytes | memoryview) -> str:
     """Return the SHA-256 of ``raw`` in lower-case hex."""
     return hashlib.sha256(raw).hexdigest()
 

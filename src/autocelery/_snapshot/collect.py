@@ -5,14 +5,16 @@ from __future__ import annotations
 import heapq
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from autocelery._snapshot.chunking import WHOLE_MAX
 from autocelery._snapshot.collected import CollectedTree
 from autocelery._snapshot.encoding import SHIPPED, encode_tree, entry_of, joined, states_of
 from autocelery._snapshot.listing import list_tree
 from autocelery._snapshot.reading import SECRET, FileState, read_state, signature_of
 from autocelery._snapshot.rules import ShipRules
-from autocelery._snapshot.secrecy import is_secret_name
+from autocelery._snapshot.secrecy import NAME, is_secret_name
 from autocelery._snapshot.stat_memory import StatMemory, TopMemory
 from autocelery._snapshot.trees import DEPTH_MAX
 from autocelery.errors import BadFileName, TreeTooLarge, UnreadableFile
@@ -20,7 +22,14 @@ from autocelery.errors import BadFileName, TreeTooLarge, UnreadableFile
 _LARGEST_NAMED = 10
 
 
-def collect(top: Path, *, memory: StatMemory, limit: int, rules: ShipRules) -> CollectedTree:
+def collect(
+    top: Path,
+    *,
+    memory: StatMemory,
+    limit: int,
+    rules: ShipRules,
+    told: Callable[[int, int], None] = lambda _done, _total: None,
+) -> CollectedTree:
     """Return the working tree at ``top`` as it is now.
 
     Where nothing changed since the last time this is a stat a file and a
@@ -31,6 +40,7 @@ def collect(top: Path, *, memory: StatMemory, limit: int, rules: ShipRules) -> C
         memory: what was learned the last times.
         limit: bytes that the tree may have, unless ``rules.max_size`` says otherwise.
         rules: what the project adds and leaves out.
+        told: is told how many bytes were read, and of how many, while large files are.
 
     Raises:
         EmptyTree, TreeTooLarge, UnreadableFile, FileKeepsChanging, BadFileName, UnsafeSymlink:
@@ -46,7 +56,7 @@ def collect(top: Path, *, memory: StatMemory, limit: int, rules: ShipRules) -> C
         if known.tree is None or stale or known.tree.size > limit:
             _check_size(base, known, stale, limit)
         try:
-            dirty = _read(base, known, stale, rules)
+            dirty = _read(base, known, stale, rules, told)
             if known.tree is None or dirty:
                 known.tree = encode_tree(base, known, dirty)
         except BaseException:
@@ -149,15 +159,28 @@ def _too_large(base: str, sizes: dict[str, int], total: int, limit: int) -> str:
     )
 
 
-def _read(base: str, known: TopMemory, stale: list[tuple[str, str, int]], rules: ShipRules) -> set[str]:
+def _read(
+    base: str,
+    known: TopMemory,
+    stale: list[tuple[str, str, int]],
+    rules: ShipRules,
+    told: Callable[[int, int], None],
+) -> set[str]:
     """Read the stale files; return the folders of which a node has to be made."""
     assert known.listing is not None
+    done, total = 0, sum(size for _, _, size in stale if size > WHOLE_MAX)
+
+    def count(read: int) -> None:
+        nonlocal done
+        done += read
+        told(done, total)
+
     dirty = {folder for folder in known.listing.names if folder not in known.nodes}
     for folder, name, _size in stale:
         path = joined(folder, name)
         states = known.files[folder]
         before = states.get(name)
-        after = _state(base, path, rules)
+        after = _state(base, path, rules, count)
         if after is None:
             states.pop(name, None)
         else:
@@ -172,11 +195,11 @@ def _read(base: str, known: TopMemory, stale: list[tuple[str, str, int]], rules:
     return dirty
 
 
-def _state(base: str, path: str, rules: ShipRules) -> FileState | None:
+def _state(base: str, path: str, rules: ShipRules, told: Callable[[int], None]) -> FileState | None:
     if not is_secret_name(path) or rules.names(path):
-        return read_state(base, path, may_be_secret=not rules.names(path))
+        return read_state(base, path, not rules.names(path), told)
     try:
-        return FileState(signature_of(os.lstat(f"{base}/{path}")), True, SECRET, "")
+        return FileState(signature_of(os.lstat(f"{base}/{path}")), True, SECRET, NAME)
     except OSError:
         return None
 

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from autocelery._snapshot import tree
 from autocelery._snapshot.canonical import digest_of
-from autocelery._snapshot.collected import CollectedTree, Node, Sources, module_name
+from autocelery._snapshot.collected import (
+    ChunkedFile,
+    ChunkedFiles,
+    CollectedTree,
+    Node,
+    Sources,
+    module_name,
+)
 from autocelery._snapshot.linked import withheld_links
 from autocelery._snapshot.reading import SECRET, FileState
 from autocelery._snapshot.stat_memory import TopMemory
@@ -27,7 +34,10 @@ def encode_tree(base: str, known: TopMemory, dirty: set[str]) -> CollectedTree:
         EmptyTree: nothing would be shipped.
         UnsafeSymlink: a link would not work on a worker.
     """
-    withheld = [joined(folder, name) for folder, name, state in states_of(known) if state.kind == SECRET]
+    reasons = {
+        joined(folder, name): state.digest for folder, name, state in states_of(known) if state.kind == SECRET
+    }
+    withheld = list(reasons)
     hidden = withheld_links(base, known.files, frozenset(withheld))
     turned = {link.rpartition("/")[0] for link in hidden ^ known.hidden}
     known.hidden = hidden
@@ -50,11 +60,24 @@ def encode_tree(base: str, known: TopMemory, dirty: set[str]) -> CollectedTree:
         digest=root.digest,
         size=root.size,
         files=root.files,
-        nodes={node.digest: node.raw for node in known.nodes.values() if node is not None},
+        # The deepest first: what is named goes before what names it.
+        nodes={
+            node.digest: node.raw
+            for _, node in sorted(known.nodes.items(), key=lambda item: -item[0].count("/") - bool(item[0]))
+            if node is not None
+        },
         sources=Sources({state.digest: f"{base}/{joined(folder, name)}" for folder, name, state in shipped}),
+        chunked=ChunkedFiles(
+            {
+                state.digest: ChunkedFile(f"{base}/{joined(folder, name)}", state.size, state.chunks.encode())
+                for folder, name, state in shipped
+                if state.chunks
+            }
+        ),
         imports=frozenset(imports),
         modules=_modules(known),
         withheld=tuple(sorted([*withheld, *hidden])),
+        reasons={**dict.fromkeys(hidden, "what it leads to"), **reasons},
     )
 
 
@@ -143,7 +166,8 @@ def states_of(known: TopMemory) -> Iterator[tuple[str, str, FileState]]:
 
 def entry_of(name: str, state: FileState) -> Entry:
     """Return the line of a node that a file in this state gives."""
-    return Entry(name, state.kind, state.size, state.digest)
+    chunks = digest_of(state.chunks.encode()) if state.chunks else ""
+    return Entry(name, state.kind, state.size, state.digest, chunks)
 
 
 def joined(folder: str, name: str) -> str:

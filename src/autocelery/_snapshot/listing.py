@@ -102,13 +102,22 @@ def _include(top: str, rules: ShipRules, found: _Found) -> None:
     for start in rules.include_folders:
         found.folders.add(start)
         for folder, folders, files in os.walk(os.path.join(top, start)):
-            folders[:] = [name for name in folders if not junk.is_never_folder(name)]
             relative = os.path.relpath(folder, top)
             relative = "" if relative == "." else relative
+            folders[:] = [name for name in folders if _may_be_included(top, _join(relative, name), rules)]
             found.folders.add(relative)
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             paths = (_join(relative, name) for name in [*files, *links])
             found.files.update(path for path in paths if rules.includes(path))
+
+
+def _may_be_included(top: str, folder: str, rules: ShipRules) -> bool:
+    """Tell whether to look for included files below ``folder``: hardly in another's virtual environment."""
+    name = folder.rpartition("/")[2]
+    if junk.is_never_folder(name) or not rules.leads_to(folder):
+        return False
+    is_junk = junk.is_junk_folder(name) or os.path.exists(f"{top}/{folder}/pyvenv.cfg")
+    return not is_junk or rules.leads_to(folder, is_junk=True)
 
 
 def _without_junk(paths: Iterable[str]) -> Iterator[str]:

@@ -7,46 +7,74 @@ from collections.abc import Iterable
 
 from packaging.version import Version
 
-from autocelery._model import Pin
+from autocelery._model import Lock, Pin
 from autocelery._snapshot.canonical import canonical_json, parse_canonical
 from autocelery.errors import SnapshotInvalid
 
-VERSION = 1
+VERSION = 2
 
 #: What the builder of an environment is handed: canonical names (PEP 503) and versions (PEP 440), nothing else.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_HASH = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
+#: The name of a file, relative to the top, as people read it.
+_SOURCE = re.compile(r"[\w .+@/-]{1,200}")
 
 
-def encode(pins: Iterable[Pin]) -> bytes:
-    """Return the canonical bytes of a lock with ``pins``."""
-    return canonical_json({"v": VERSION, "pins": sorted([pin.name, pin.version] for pin in pins)})
+def encode(lock: Lock) -> bytes:
+    """Return the canonical bytes of ``lock``."""
+    told = {"v": VERSION, "source": lock.source, "alone": lock.is_alone}
+    return canonical_json({**told, "pins": _listed(lock.pins), "runtime": _listed(lock.runtime)})
 
 
-def decode(raw: bytes) -> tuple[Pin, ...]:
-    """Return the pins of the lock that ``raw`` is the canonical form of.
+def _listed(pins: Iterable[Pin]) -> list[list[object]]:
+    return sorted([pin.name, pin.version, sorted(pin.hashes)] for pin in pins)
+
+
+def decode(raw: bytes) -> Lock:
+    """Return the lock that ``raw`` is the canonical form of.
 
     Raises:
         SnapshotInvalid: it is malformed, of another version, or pins a package twice.
     """
     value = parse_canonical(raw, "The lock")
-    if not isinstance(value, dict) or value.get("v") != VERSION or not isinstance(value.get("pins"), list):
+    if not isinstance(value, dict) or value.get("v") != VERSION:
         raise SnapshotInvalid(
             f"The lock is not of version {VERSION}: caller and worker run different releases of autocelery. "
             "Install the same one on both."
         )
-    pins = tuple(_pin(each) for each in value["pins"])
+    pins, runtime = _pins(value.get("pins")), _pins(value.get("runtime"))
+    source, is_alone = value.get("source"), value.get("alone")
+    if not isinstance(source, str) or not _SOURCE.fullmatch(source) or not isinstance(is_alone, bool):
+        raise SnapshotInvalid(
+            "The lock does not say where it is from and how it is meant. Ship the snapshot again."
+        )
+    return Lock(pins, source, is_alone, runtime)
+
+
+def _pins(value: object) -> tuple[Pin, ...]:
+    if not isinstance(value, list):
+        raise SnapshotInvalid("The lock has no list of pins. Ship the snapshot again.")
+    pins = tuple(_pin(each) for each in value)
     if len({pin.name for pin in pins}) != len(pins):
         raise SnapshotInvalid("The lock pins a package twice. Ship the snapshot again.")
     return pins
 
 
 def _pin(value: object) -> Pin:
-    if not isinstance(value, list) or len(value) != 2 or any(not isinstance(part, str) for part in value):
-        raise SnapshotInvalid("The lock has a pin that is not [name, version].")
-    name, version = value
+    match value:
+        case [str(name), str(version), [*hashes]]:
+            pass
+        case _:
+            raise SnapshotInvalid("The lock has a pin that is not [name, version, hashes].")
     if not _NAME.fullmatch(name) or not _is_version(version):
         raise SnapshotInvalid(f"The lock pins {name!r} at {version!r}, which are no name and version.")
-    return Pin(name, version)
+    return Pin(name, version, tuple(_hash(each, name) for each in hashes))
+
+
+def _hash(value: object, name: str) -> str:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise SnapshotInvalid(f"The lock has a hash of {name!r} that is none.")
+    return value
 
 
 def _is_version(text: str) -> bool:

@@ -19,11 +19,13 @@ class Edit:
     """Files whose contents differ between two snapshots that are otherwise the same.
 
     ``files`` are (path in the layout, digest, size in bytes) as they become,
+    ``chunked`` the chunk lists of the large ones by the files' digests,
     ``replaced`` the digests of what they were; ``new`` and ``old`` are the
     nodes that only one of the two has.
     """
 
     files: tuple[tuple[str, str, int], ...]
+    chunked: Mapping[str, str]
     new: frozenset[str]
     old: frozenset[str]
     replaced: frozenset[str]
@@ -58,13 +60,15 @@ def edit_between(
         return None
     pairs = [(old.name, old.tree, new.tree) for old, new in zip(before.roots, after.roots, strict=True)]
     files: list[tuple[str, str, int]] = []
+    chunked: dict[str, str] = {}
     new: set[str] = set()
     old: set[str] = set()
     replaced: set[str] = set()
     for _depth in range(DEPTH_MAX):
         pairs = [pair for pair in pairs if pair[1] != pair[2]]
         if not pairs:
-            return Edit(tuple(files), frozenset(new - old), frozenset(old - new), frozenset(replaced))
+            only = frozenset(new - old), frozenset(old - new)
+            return Edit(tuple(files), chunked, *only, frozenset(replaced))
         were = kept({was for _, was, _ in pairs})
         if were is None:
             return None
@@ -79,6 +83,7 @@ def edit_between(
             files += found[0]
             deeper += found[1]
             replaced |= found[2]
+            chunked |= found[3]
         pairs = deeper
     return None
 
@@ -143,20 +148,23 @@ def patch(place: Path, edit: Edit, blob: Callable[[str], Path], to: Path) -> Pat
 
 def _changes(
     folder: str, before: tuple[tree.Entry, ...], after: tuple[tree.Entry, ...]
-) -> tuple[list[tuple[str, str, int]], list[tuple[str, str, str]], set[str]] | None:
+) -> tuple[list[tuple[str, str, int]], list[tuple[str, str, str]], set[str], dict[str, str]] | None:
     if [entry[:2] for entry in before] != [entry[:2] for entry in after]:
         return None
     files: list[tuple[str, str, int]] = []
     folders: list[tuple[str, str, str]] = []
     replaced: set[str] = set()
+    chunked: dict[str, str] = {}
     for old, new in zip(before, after, strict=True):
         if old.digest == new.digest:
             continue
         if new.kind == tree.FILE:
             files.append((f"{folder}/{new.name}", new.digest, new.size))
             replaced.add(old.digest)
+            if new.chunks:
+                chunked[new.digest] = new.chunks
         elif new.kind == tree.FOLDER:
             folders.append((f"{folder}/{new.name}", old.digest, new.digest))
         else:
             return None
-    return files, folders, replaced
+    return files, folders, replaced, chunked

@@ -6,11 +6,15 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
-from autocelery._snapshot import tree
+from autocelery._snapshot import chunk_list, tree
+from autocelery._snapshot.canonical import digest_of
+from autocelery._snapshot.chunking import WHOLE_MAX, chunks_in
 from autocelery._snapshot.imports import imported_names
 from autocelery._snapshot.secrecy import holds_private_key, may_hold_key
+from autocelery._snapshot.tokens import secret_in
 from autocelery._snapshot.watching import RACY, Signature
 from autocelery.errors import BadFileName, FileKeepsChanging, UnreadableFile
 
@@ -29,8 +33,8 @@ _FLAGS = (
 class FileState(NamedTuple):
     """What is known of one file, for as long as its signature stays.
 
-    ``digest`` of a link is its target. ``is_settled``: an equal signature
-    proves equal bytes.
+    ``digest`` of a link is its target, of a secret why it is one. ``is_settled``: an equal signature
+    proves equal bytes. ``chunks`` is the chunk list of a large file, encoded.
     """
 
     signature: Signature
@@ -38,6 +42,7 @@ class FileState(NamedTuple):
     kind: str
     digest: str
     imports: tuple[str, ...] = ()
+    chunks: str = ""
 
     @property
     def size(self) -> int:
@@ -50,8 +55,16 @@ def signature_of(status: os.stat_result) -> Signature:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode)
 
 
-def read_state(top: str, path: str, may_be_secret: bool) -> FileState | None:
+def read_state(
+    top: str, path: str, may_be_secret: bool, told: Callable[[int], None] = lambda _: None
+) -> FileState | None:
     """Return the state of the file at ``path`` relative to ``top``; ``None`` if it is gone.
+
+    Args:
+        top: the tree's.
+        path: of the file.
+        may_be_secret: whether a private key in it keeps it from being shipped.
+        told: is told of each so many bytes of a large file, once they are read.
 
     Raises:
         UnreadableFile: the file may not be read.
@@ -61,7 +74,7 @@ def read_state(top: str, path: str, may_be_secret: bool) -> FileState | None:
     full = f"{top}/{path}"
     for _attempt in range(ATTEMPTS):
         try:
-            state = _read_once(top, full, path, may_be_secret)
+            state = _read_once(top, full, path, may_be_secret, told)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -77,7 +90,9 @@ def read_state(top: str, path: str, may_be_secret: bool) -> FileState | None:
     )
 
 
-def _read_once(top: str, full: str, path: str, may_be_secret: bool) -> FileState | None:
+def _read_once(
+    top: str, full: str, path: str, may_be_secret: bool, told: Callable[[int], None]
+) -> FileState | None:
     started = time.time_ns()
     status = os.lstat(full)
     signature = signature_of(status)
@@ -91,16 +106,21 @@ def _read_once(top: str, full: str, path: str, may_be_secret: bool) -> FileState
         if signature_of(os.fstat(file)) != signature:
             return None
         is_key = may_be_secret and may_hold_key(path)
-        digest, raw = _hash(file, signature[0], keep=is_key or path.endswith(".py"))
+        keep = is_key or path.endswith(".py")
+        if signature[0] > WHOLE_MAX:
+            digest, raw, chunks = _cut(file, keep, told)
+        else:
+            (digest, raw), chunks = _hash(file, signature[0], keep), ""
         if signature_of(os.fstat(file)) != signature:
             return None
     finally:
         os.close(file)
-    if is_key and holds_private_key(raw):
-        return FileState(signature, is_settled, SECRET, "")
+    reason = "a private key" if is_key and holds_private_key(raw) else None
+    if may_be_secret and (reason or (reason := secret_in(path, raw))):
+        return FileState(signature, is_settled, SECRET, reason)
     kind = tree.EXECUTABLE if status.st_mode & stat.S_IXUSR else tree.FILE
     imports = tuple(sorted(imported_names(raw))) if path.endswith(".py") else ()
-    return FileState(signature, is_settled, kind, digest, imports)
+    return FileState(signature, is_settled, kind, digest, imports, chunks)
 
 
 def _hash(file: int, size: int, keep: bool) -> tuple[str, bytes]:
@@ -115,6 +135,18 @@ def _hash(file: int, size: int, keep: bool) -> tuple[str, bytes]:
         if keep:
             kept.append(chunk)
     return digest.hexdigest(), b"".join(kept)
+
+
+def _cut(file: int, keep: bool, told: Callable[[int], None]) -> tuple[str, bytes, str]:
+    """Return what `_hash` returns, and the chunk list."""
+    digest, kept, chunks = hashlib.sha256(), [], []
+    for chunk in chunks_in(lambda size: os.read(file, size)):
+        digest.update(chunk)
+        chunks.append(chunk_list.Chunk(len(chunk), digest_of(chunk)))
+        if keep:
+            kept.append(bytes(chunk))
+        told(len(chunk))
+    return digest.hexdigest(), b"".join(kept), chunk_list.encode(chunks).decode()
 
 
 def _target(top: str, full: str) -> str:

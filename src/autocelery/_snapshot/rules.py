@@ -6,19 +6,22 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autocelery._config import variable_names
+from autocelery._snapshot.generated import version_files
 from autocelery.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pathspec
 
-_KEYS = ("include", "exclude", "max_size", "environment")
-#: Whose packages a snapshot runs with: built where the worker's differ, or the worker's as they are.
-_ENVIRONMENTS = ("build", "worker")
+_KEYS = ("include", "exclude", "max_size", "environment", "env", "lock")
+#: Whose packages a snapshot runs with: built where the worker's differ, the worker's as they are, or none of them.
+_ENVIRONMENTS = ("build", "worker", "own")
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _WILD = frozenset("*?[")
 
@@ -29,13 +32,21 @@ class ShipRules:
 
     ``include`` adds what git ignores, ``exclude`` leaves out and has the last
     word; ``max_size`` is in bytes and replaces the limit that `collect` is given.
-    ``environment`` is ``"build"`` or ``"worker"``: the worker's own packages, whatever they are.
+    ``generated`` are files that build tools write and the code imports, shipped though git ignores them.
+    ``environment`` is ``"build"``, ``"worker"``: the worker's own packages, whatever they are, or ``"own"``:
+    nothing of the worker's.
+    ``env`` names the environment variables that travel with calls. ``lock`` names the file
+    that says which packages are needed, relative to the top, or is ``"installed"``. These three say nothing
+    about files: rules that differ in nothing else are equal.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
-    environment: str = "build"
+    environment: str = field(default="build", compare=False)
+    env: tuple[str, ...] = field(default=(), compare=False)
+    lock: str | None = field(default=None, compare=False)
+    generated: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, top: Path | str) -> ShipRules:
@@ -53,6 +64,8 @@ class ShipRules:
 
     def includes(self, path: str) -> bool:
         """Tell whether ``path`` is added although git ignores it."""
+        if path in self.generated:
+            return True
         return bool(self.include) and _compiled(self.include).match_file(path)
 
     def excludes(self, path: str) -> bool:
@@ -68,10 +81,20 @@ class ShipRules:
         # A glob that also matches the folder means "all of it", which names no file.
         return not folder or not _compiled(specific).match_file(folder)
 
+    def leads_to(self, folder: str, is_junk: bool = False) -> bool:
+        """Tell whether files below ``folder`` can be included.
+
+        Args:
+            folder: relative to the top.
+            is_junk: whether it is one that a wildcard does not mean, such as ``node_modules``.
+        """
+        parts = folder.split("/")
+        return any(_leads_to(glob.split("/"), parts, is_junk) for glob in self.include)
+
     @property
     def include_folders(self) -> tuple[str, ...]:
         """The folders, relative to the top, below which included files can lie."""
-        return tuple(sorted({_fixed_part(glob) for glob in self.include}))
+        return tuple(sorted({_fixed_part(glob) for glob in (*self.include, *self.generated)}))
 
 
 @lru_cache(maxsize=64)
@@ -101,6 +124,9 @@ def _read(path: str, _signature: tuple[int, ...]) -> ShipRules:
         exclude=_globs(table.get("exclude", []), "exclude", path),
         max_size=_size(table.get("max_size"), path),
         environment=_environment(table.get("environment", "build"), path),
+        env=variable_names(table.get("env", []), f"tool.autocelery.env in {path}"),
+        lock=_lock(table.get("lock"), path),
+        generated=version_files(tool) if isinstance(tool, Mapping) else (),
     )
 
 
@@ -152,6 +178,28 @@ def _environment(value: object, path: str) -> str:
             f"tool.autocelery.environment in {path} is {value!r}. It is one of: {', '.join(_ENVIRONMENTS)}."
         )
     return str(value)
+
+
+def _lock(value: object, path: str) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip() and "\0" not in value):
+        return value
+    raise ConfigurationError(
+        f"tool.autocelery.lock in {path} is {value!r}. It is the path of a lock file, relative to that of "
+        'pyproject.toml, or "installed".'
+    )
+
+
+def _leads_to(glob: list[str], folder: list[str], is_junk: bool) -> bool:
+    for number, part in enumerate(folder):
+        if number == len(glob):  # it names a folder above this one, and means all that is below
+            return True
+        if glob[number] == "**":
+            return not is_junk or folder[-1] in glob[number:]
+        if glob[number] == part:
+            continue
+        if not fnmatchcase(part, glob[number]) or (is_junk and number == len(folder) - 1):
+            return False
+    return True
 
 
 def _fixed_part(glob: str) -> str:

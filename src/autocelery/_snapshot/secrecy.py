@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+#: Why a file is withheld whose name says enough.
+NAME = "its name"
+
 _NAMES = frozenset(
     {
         ".env", ".envrc", ".git-credentials", ".htpasswd", ".netrc", "_netrc", ".pgpass", ".my.cnf",

@@ -24,7 +24,7 @@ from autocelery._snapshot.watching import Watch, WatchedFolder
 if TYPE_CHECKING:
     from autocelery._snapshot.collected import CollectedTree, Node
 
-_VERSION = 1
+_VERSION = 2
 #: So many files may be read again by the next process before they are written down at once; fewer wait
 #: for the end of this one, so that an edit does not pay for writing the whole memory.
 _UNSAVED_MAX = 64
@@ -159,7 +159,9 @@ def _from_json(saved: dict[str, Any], top: str) -> TopMemory:
     }
     files = {
         folder: {
-            name: FileState(tuple(state[0]), bool(state[1]), str(state[2]), str(state[3]), tuple(state[4]))
+            name: FileState(
+                tuple(state[0]), bool(state[1]), str(state[2]), str(state[3]), tuple(state[4]), str(state[5])
+            )
             for name, state in states.items()
             if state is not None
         }

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from autocelery._snapshot.canonical import canonical_json, is_digest, parse_canonical
+from autocelery._snapshot.chunking import WHOLE_MAX
 from autocelery.errors import SnapshotInvalid
 
 FILE = "f"
@@ -23,12 +24,17 @@ TARGET_MAX = 4095
 
 
 class Entry(NamedTuple):
-    """One line of a folder: ``size`` in bytes, ``digest`` of a file or folder, or a link's target."""
+    """One line of a folder: ``size`` in bytes, ``digest`` of a file or folder, or a link's target.
+
+    ``chunks`` is the digest of the chunk list of a file of more than `WHOLE_MAX`
+    bytes, and empty for all else.
+    """
 
     name: str
     kind: str
     size: int
     digest: str
+    chunks: str = ""
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
@@ -37,7 +43,7 @@ def encode(entries: Iterable[Entry]) -> bytes:
     >>> encode([Entry("current", "l", 0, "releases/2")])
     b'[["current","l",0,"releases/2"]]'
     """
-    return canonical_json(sorted(entries))
+    return canonical_json([each if each.chunks else each[:4] for each in sorted(entries)])
 
 
 def decode(raw: bytes) -> tuple[Entry, ...]:
@@ -70,19 +76,31 @@ def check_name(name: object) -> str:
 
 
 def _entry(line: object) -> Entry:
-    if not isinstance(line, list) or len(line) != 4:
+    if not isinstance(line, list) or len(line) not in (4, 5):
         raise SnapshotInvalid("A folder of the snapshot has an entry that is not [name, kind, size, digest].")
-    name, kind, size, digest = line
+    name, kind, size, digest, *chunks = line
     check_name(name)
     if type(size) is not int or size < 0:
         raise SnapshotInvalid(f"The snapshot's entry {name!r} has the size {size!r}.")
     if kind == LINK:
+        _chunks(name, kind, 0, chunks)
         return Entry(name, LINK, _no_size(name, size), _target(name, digest))
     if kind not in _WITH_DIGEST:
         raise SnapshotInvalid(f"The snapshot's entry {name!r} is of the unknown kind {kind!r}.")
     if not is_digest(digest):
         raise SnapshotInvalid(f"The snapshot's entry {name!r} has no valid digest.")
-    return Entry(name, kind, size, digest)
+    return Entry(name, kind, size, digest, _chunks(name, kind, size, chunks))
+
+
+def _chunks(name: str, kind: str, size: int, chunks: list[object]) -> str:
+    """Return the digest of the chunk list, which large files have and nothing else."""
+    if bool(chunks) != (kind != FOLDER and size > WHOLE_MAX):
+        raise SnapshotInvalid(
+            f"The snapshot's entry {name!r} of {size} bytes is cut into chunks, or should be."
+        )
+    if chunks and not is_digest(chunks[0]):
+        raise SnapshotInvalid(f"The snapshot's entry {name!r} has no valid digest of its chunk list.")
+    return str(chunks[0]) if chunks else ""
 
 
 def _no_size(name: str, size: int) -> int:

@@ -17,13 +17,17 @@ Fetch = Callable[[Collection[str]], Mapping[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The nodes of one depth, and the sizes of the file blobs that they name.
+    """The nodes of one depth, and the sizes of the files that they name, by the files' digests.
 
-    What an earlier level named already is not named again.
+    What an earlier level named already is not named again. ``chunked`` are
+    the digests of the chunk lists of the large ones, ``copied`` the bytes of
+    executable files, of which a layout has copies.
     """
 
     nodes: Mapping[str, bytes]
     blobs: Mapping[str, int]
+    chunked: Mapping[str, str]
+    copied: int
 
 
 def walk(tree_digest: str | Collection[str], fetch: Fetch) -> Iterator[Level]:
@@ -47,13 +51,12 @@ def walk(tree_digest: str | Collection[str], fetch: Fetch) -> Iterator[Level]:
         seen |= wanted
         nodes = _fetched(wanted, fetch)
         entries = [entry for raw in nodes.values() for entry in tree.decode(raw)]
-        blobs = {
-            entry.digest: entry.size
-            for entry in entries
-            if entry.kind in (tree.FILE, tree.EXECUTABLE) and entry.digest not in blobs_seen
-        }
+        files = [entry for entry in entries if entry.kind in (tree.FILE, tree.EXECUTABLE)]
+        blobs = {entry.digest: entry.size for entry in files if entry.digest not in blobs_seen}
         blobs_seen |= blobs.keys()
-        yield Level(nodes, blobs)
+        chunked = {entry.digest: entry.chunks for entry in files if entry.chunks}
+        copied = sum(entry.size for entry in files if entry.kind == tree.EXECUTABLE)
+        yield Level(nodes, blobs, chunked, copied)
         wanted = {entry.digest for entry in entries if entry.kind == tree.FOLDER}
     if wanted - seen:
         raise SnapshotInvalid(f"The snapshot's folders lie more than {DEPTH_MAX} deep in each other.")

@@ -112,9 +112,13 @@ def same(fleet: Fleet) -> Callable[..., Record]:
         scenario: Callable[[Caller], Any],
         ways: tuple[str, ...] = _WAYS,
         apart_from: Callable[[Record], Record] = lambda record: record,
+        before: Callable[[Caller], None] = lambda caller: None,
     ) -> Record:
         callers = [Caller(fleet, way) for way in ways]
-        values = [caller.run(scenario) for caller in callers]
+        values = []
+        for caller in callers:
+            before(caller)
+            values.append(caller.run(scenario))
         records = [apart_from(record_of(*each)) for each in zip(callers, values, strict=True)]
         for way, record in zip(ways[1:], records[1:], strict=True):
             if record != records[0]:

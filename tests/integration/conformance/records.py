@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from celery import exceptions
 from celery.result import EagerResult, ResultBase, ResultSet
+
+from tests.waiting import PATIENCE
 
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 #: Names that mark the program or the moment, not the call.
@@ -120,7 +123,7 @@ def described(value: Any, labels: Labels) -> Any:
     if isinstance(value, ResultSet):
         return tuple(described(each, labels) for each in value.results)
     if isinstance(value, ResultBase):
-        outcome = value.get(propagate=False, timeout=10)
+        outcome = _outcome_of(value)
         return (value.state, described(outcome, labels))
     if isinstance(value, BaseException):
         return exception_text(value, labels)
@@ -129,6 +132,17 @@ def described(value: Any, labels: Labels) -> Any:
     if isinstance(value, list | tuple):
         return tuple(described(each, labels) for each in value)
     return labels.text(value) if isinstance(value, str) else value
+
+
+def _outcome_of(result: ResultBase) -> Any:
+    """Return what a call that has ended came to."""
+    try:
+        return result.get(propagate=False, timeout=PATIENCE)
+    except exceptions.TimeoutError:
+        stored = result.backend.get_task_meta(result.id, cache=False)
+        raise AssertionError(
+            f"{result.id} has ended, but its result did not come; stored is {stored}"
+        ) from None
 
 
 def exception_text(exc: BaseException, labels: Labels) -> str:
@@ -141,13 +155,21 @@ def ordered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     What replaces a task is sent under the same id by another process, which may tell of it first.
     """
-    events = sorted(events, key=lambda event: str(event.get("name")) if event["type"] == "task-sent" else "")
+    events = sorted(events, key=_as_sent)
     if sum(event["type"] == "task-received" for event in events) < 2:
         return sorted(
             events, key=lambda event: (event["type"] != "task-sent", event["type"] == "task-custom")
         )
     ranks = {kind: rank for rank, kind in enumerate(_ORDER)}
     return sorted(events, key=lambda event: (ranks.get(event["type"], len(ranks)), str(event.get("retries"))))
+
+
+def _as_sent(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where an event that tells of sending belongs among those: first of a call, then of what replaced it."""
+    if event["type"] != "task-sent":
+        return ()
+    replaces = event.get("parent_id") == event["uuid"]
+    return (replaces, *(str(event.get(name)) for name in ("name", "retries", "args", "kwargs")))
 
 
 def run_by_run(steps: list[list[Any]]) -> list[list[Any]]:

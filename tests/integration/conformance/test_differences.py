@@ -10,7 +10,7 @@ import pytest
 from autocelery.errors import HostLost
 from tests.integration.conformance.fleets import Caller, Fleet, record_of
 from tests.integration.conformance.records import Record
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 Live = Callable[[Callable[[Caller], Any]], Record]
 
@@ -58,7 +58,7 @@ def test_a_task_that_is_killed_costs_the_host_not_the_pool_process(live: Live, f
     assert state == "FAILURE"
     assert error.startswith("autocelery.errors.HostLost")
     with pytest.raises(HostLost):
-        fleet.project.task("killed").live.delay().get(timeout=20)
+        fleet.project.task("killed").live.delay().get(timeout=PATIENCE)
 
 
 def test_a_message_names_the_live_task_and_shows_the_real_one(live: Live, fleet: Fleet) -> None:
@@ -78,8 +78,8 @@ def test_a_message_names_the_live_task_and_shows_the_real_one(live: Live, fleet:
 def test_a_live_errback_of_a_deployed_call_is_called_with_the_id_only(fleet: Fleet) -> None:
     task = fleet.project.task
     result = task("fails").apply_async(link_error=task("called").live.s())
-    assert result.get(propagate=False, timeout=20).args == ("broken", 42)
-    wait_for(lambda: any(result.id in args for args in fleet.watch.received(task("called").name)), 20)
+    assert result.get(propagate=False, timeout=PATIENCE).args == ("broken", 42)
+    wait_for(lambda: any(result.id in args for args in fleet.watch.received(task("called").name)))
 
 
 def test_a_result_that_cannot_be_stored_is_named_with_its_type(live: Live) -> None:

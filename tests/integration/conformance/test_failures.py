@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.conformance.fleets import Caller, Fleet
 from tests.integration.conformance.records import Record, without_addresses
+from tests.waiting import PATIENCE
 
 Same = Callable[..., Record]
 
@@ -36,7 +37,7 @@ def test_a_traceback_shows_the_callers_own_file_and_line(same: Same, fleet: Flee
 def test_an_exception_of_the_project_comes_back_as_its_own_class(same: Same) -> None:
     def scenario(on: Caller) -> Any:
         result = on.refuses.delay()
-        outcome = result.get(propagate=False, timeout=20)
+        outcome = result.get(propagate=False, timeout=PATIENCE)
         failing = on.fleet.project.module("failing")
         return [type(outcome) is failing.Refused, outcome.args]
 

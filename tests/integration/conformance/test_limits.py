@@ -15,21 +15,31 @@ from tests.waiting import wait_for
 
 Same = Callable[..., Record]
 
-#: Celery has time limits and termination in the prefork pool only. The limits leave time for a host to start.
+#: Celery has time limits and termination in the prefork pool only.
 limits = pytest.mark.pools("prefork")
 
 
+@pytest.fixture
+def same_when_warm(same: Same) -> Same:
+    """Run a scenario as ``same`` does, where each process of the pool has run a call of the same code before."""
+
+    def run(scenario: Callable[[Caller], Any], **options: Any) -> Record:
+        return same(scenario, before=Caller.warm_up, **options)
+
+    return run
+
+
 @limits
-def test_a_soft_time_limit_is_raised_in_the_task(same: Same) -> None:
-    record = same(lambda on: [on.slow.apply_async(soft_time_limit=2), on.softly_limited.delay()])
+def test_a_soft_time_limit_is_raised_in_the_task(same_when_warm: Same) -> None:
+    record = same_when_warm(lambda on: [on.slow.apply_async(soft_time_limit=2), on.softly_limited.delay()])
     assert record.value[0] == ("FAILURE", "billiard.exceptions.SoftTimeLimitExceeded()")
     assert record.value[1] == ("SUCCESS", "in time")
     assert "cleaned up" in " ".join(record.call("softly_limited").ran)
 
 
 @limits
-def test_a_hard_time_limit_ends_the_task_and_its_hooks_are_called(same: Same) -> None:
-    record = same(
+def test_a_hard_time_limit_ends_the_task_and_its_hooks_are_called(same_when_warm: Same) -> None:
+    record = same_when_warm(
         lambda on: [on.hard_limited.delay(), on.slow.apply_async(time_limit=2)], apart_from=in_any_order
     )
     assert record.value[0] == ("FAILURE", "billiard.exceptions.TimeLimitExceeded(2,)")
@@ -38,29 +48,29 @@ def test_a_hard_time_limit_ends_the_task_and_its_hooks_are_called(same: Same) ->
 
 
 @limits
-def test_errbacks_of_every_kind_are_called_after_a_hard_time_limit(same: Same) -> None:
+def test_errbacks_of_every_kind_are_called_after_a_hard_time_limit(same_when_warm: Same) -> None:
     def scenario(on: Caller) -> Any:
         return on.slow.apply_async(time_limit=2, link_error=[on.new_errback.s(), on.old_errback.s()])
 
-    record = same(scenario, apart_from=in_any_order)
+    record = same_when_warm(scenario, apart_from=in_any_order)
     assert "new_errback" in record.call("slow").steps()
     assert record.named("old_errback")
 
 
 @limits
-def test_a_hard_time_limit_in_a_chord_fails_its_body(same: Same) -> None:
+def test_a_hard_time_limit_in_a_chord_fails_its_body(same_when_warm: Same) -> None:
     def scenario(on: Caller) -> Any:
         return chord([on.slow.s().set(time_limit=2), on.add.s(1, 1)])(on.total.s())
 
     def apart(record: Record) -> Record:
         return in_any_order(whoever_was_last(record))
 
-    assert same(scenario, apart_from=apart).value[0] == "FAILURE"
+    assert same_when_warm(scenario, apart_from=apart).value[0] == "FAILURE"
 
 
 @limits
-def test_a_late_acknowledged_call_is_acknowledged_after_its_hard_time_limit(same: Same) -> None:
-    record = same(lambda on: on.hard_limited_late.delay(), apart_from=in_any_order)
+def test_a_late_acknowledged_call_is_acknowledged_after_its_hard_time_limit(same_when_warm: Same) -> None:
+    record = same_when_warm(lambda on: on.hard_limited_late.delay(), apart_from=in_any_order)
     assert record.call("hard_limited_late").event_types()[:4] == ["sent", "received", "started", "failed"]
 
 

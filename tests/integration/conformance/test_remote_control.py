@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 Same = Callable[..., Record]
 
@@ -27,7 +27,7 @@ def test_a_running_call_is_shown_as_the_task_it_is(same: Same) -> None:
     def scenario(on: Caller) -> Any:
         result = on.gated.delay(1, named=2)
         on.recording.wait_at_gate(result.id)
-        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=10)
+        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=PATIENCE)
         active = {each["id"]: shown(each) for each in inspect.active()[on.fleet.worker.hostname]}
         queried = inspect.query_task(result.id)[on.fleet.worker.hostname][result.id]
         on.recording.open_gate(result.id)
@@ -45,7 +45,7 @@ def test_a_scheduled_call_is_shown_as_the_task_it_is(same: Same) -> None:
     def scenario(on: Caller) -> Any:
         result = on.add.apply_async((1, 1), countdown=2)
         wait_for(lambda: on.fleet.watch.count(result.id, "task-received"))
-        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=10)
+        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=PATIENCE)
         scheduled = inspect.scheduled()[on.fleet.worker.hostname]
         result.revoke()
         return [shown(each["request"]) for each in scheduled if each["request"]["id"] == result.id]
@@ -56,10 +56,10 @@ def test_a_scheduled_call_is_shown_as_the_task_it_is(same: Same) -> None:
 
 def test_totals_count_by_the_real_name(same: Same) -> None:
     def scenario(on: Caller) -> Any:
-        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=10)
+        inspect = on.control.inspect(destination=[on.fleet.worker.hostname], timeout=PATIENCE)
         name = on.fleet.project.task("named").name
         before = inspect.stats()[on.fleet.worker.hostname]["total"].get(name, 0)
-        on.named.delay().get(timeout=20)
+        on.named.delay().get(timeout=PATIENCE)
         return inspect.stats()[on.fleet.worker.hostname]["total"][name] - before
 
     assert same(scenario).value == 1

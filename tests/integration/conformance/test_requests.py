@@ -11,6 +11,7 @@ from celery.canvas import StampingVisitor
 
 from tests.integration.conformance.fleets import Caller
 from tests.integration.conformance.records import Record, only_the_value, seen_alike
+from tests.waiting import PATIENCE
 
 Same = Callable[..., Record]
 
@@ -134,6 +135,6 @@ def test_a_rate_limit_of_the_task_holds_and_lets_calls_through(same: Same) -> No
 def test_a_result_is_found_under_the_id_that_the_caller_chose(same: Same) -> None:
     def scenario(on: Caller) -> Any:
         result = on.add.apply_async((1, 1), task_id=f"mine-{on.fleet.prefix}-{on.way}")
-        return on.fleet.app.AsyncResult(result.id).get(timeout=20)
+        return on.fleet.app.AsyncResult(result.id).get(timeout=PATIENCE)
 
     assert same(scenario, apart_from=only_the_value).value == 2

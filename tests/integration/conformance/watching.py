@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.utils import uuid
 
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 #: Event types after which a call that was sent once has nothing more to say, whatever it is.
 _ENDS = ("task-succeeded", "task-failed", "task-retried")
@@ -26,7 +26,7 @@ class Watch:
         self._receiver: Any = None
         self._thread = threading.Thread(target=self._capture, name="watch", daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE)
 
     def events(self, task_id: str) -> list[dict[str, Any]]:
         """Return the events of one call in the order in which they came."""
@@ -67,12 +67,12 @@ class Watch:
         mark = uuid()
         with self._app.events.default_dispatcher() as dispatcher:
             dispatcher.send("conformance-mark", uuid=mark)
-        wait_for(lambda: self._events[mark], 10, "events come")
+        wait_for(lambda: self._events[mark], what="events come")
 
     def stop(self) -> None:
         """End the thread; its connection goes with it."""
         self._receiver.should_stop = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     def _capture(self) -> None:
@@ -95,7 +95,6 @@ def wait_for_the_end(
     sent: list[str],
     published: Callable[[str], int],
     ended_silently: Callable[[str], int],
-    deadline: float,
 ) -> list[str]:
     """Wait until every call that came of ``sent`` has ended as often as it was sent; returns them all.
 
@@ -104,7 +103,6 @@ def wait_for_the_end(
         sent: the id of each message that the scenario sent.
         published: how often a call was published so far, by its id.
         ended_silently: how often a call ended in a way that no event tells, by its id.
-        deadline: seconds.
     """
     missing: list[str] = []
 
@@ -123,7 +121,7 @@ def wait_for_the_end(
         return watch.family(sent) == before and all_ended()
 
     try:
-        wait_for(lambda: all_ended() and nothing_new(), deadline)
+        wait_for(lambda: all_ended() and nothing_new())
     except AssertionError:
-        raise AssertionError(f"These calls have not ended within {deadline} s: {missing}") from None
+        raise AssertionError(f"These calls have not ended within {PATIENCE} s: {missing}") from None
     return watch.family(sent)

@@ -7,6 +7,7 @@ from celery.result import allow_join_result
 
 from .celery import app
 from .failing import fails
+from .recording import SECONDS_TO_WAIT
 from .plain import add, multiply, total
 
 
@@ -45,12 +46,12 @@ def sends_a_chain(x):
 @app.task
 def joins(x):
     with allow_join_result():
-        return add.delay(x, 1).get(timeout=20)
+        return add.delay(x, 1).get(timeout=SECONDS_TO_WAIT)
 
 
 @app.task
 def joins_without_asking(x):
-    return add.delay(x, 1).get(timeout=20)
+    return add.delay(x, 1).get(timeout=SECONDS_TO_WAIT)
 
 
 @app.task

@@ -20,6 +20,11 @@ def take_long():
         threading.Event().wait(0.05)
 
 
+@app.task(bind=True)
+def waits(self):
+    stop_at_gate(self.request.id)
+
+
 @app.task
 def slow():
     take_long()

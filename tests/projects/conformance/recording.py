@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import redis
 from celery import current_task, signals
@@ -12,12 +13,18 @@ from . import celery as application
 _PREFIX = application.SETTINGS["prefix"]
 _client = None
 
+#: For what comes for sure.
+SECONDS_TO_WAIT = 60
+
 
 def client():
     """Return this process's connection, made when it is first needed."""
     global _client
     if _client is None:
-        _client = redis.Redis.from_url(application.SETTINGS["redis"], decode_responses=True)
+        # redis-py gives up after five seconds, also where it is asked to wait for longer.
+        _client = redis.Redis.from_url(
+            application.SETTINGS["redis"], decode_responses=True, socket_timeout=None
+        )
     return _client
 
 
@@ -32,6 +39,20 @@ def _run(task_id):
     return request.retries + 100 * request.replaced_task_nesting if request and request.id == task_id else -1
 
 
+def _begin_after_the_run_before(task_id):
+    """Wait until the run that sent this retry is over.
+
+    Celery sends a retry first, and stores that there is one after that: on a busy machine it may do so when the retry
+    has ended, and the call's state is RETRY for ever.
+    """
+    request = current_task.request
+    before = [_run(task_id) - 1, "task_postrun"]
+    for _ in range(SECONDS_TO_WAIT * 50 if request.retries else 0):
+        if any(json.loads(each)[:2] == before for each in client().lrange(f"{_PREFIX}ran:{task_id}", 0, -1)):
+            return
+        threading.Event().wait(0.02)
+
+
 def shown(value):
     """Return ``value`` as text that is the same wherever it is written."""
     if isinstance(value, BaseException):
@@ -42,13 +63,13 @@ def shown(value):
 def stop_at_gate(task_id):
     """Wait until the caller opens the gate of this call."""
     client().rpush(f"{_PREFIX}arrived:{task_id}", 1)
-    if client().blpop(f"{_PREFIX}gate:{task_id}", timeout=30) is None:
+    if client().blpop(f"{_PREFIX}gate:{task_id}", timeout=SECONDS_TO_WAIT) is None:
         raise TimeoutError("nobody opened the gate")
 
 
 def wait_at_gate(task_id):
     """Return once the call stands at its gate."""
-    assert client().blpop(f"{_PREFIX}arrived:{task_id}", timeout=30), "the call never came to its gate"
+    assert client().blpop(f"{_PREFIX}arrived:{task_id}", timeout=SECONDS_TO_WAIT), "the call never came to its gate"
 
 
 def open_gate(task_id):
@@ -69,14 +90,16 @@ def _on_publish(when):
     return write
 
 
+def _on_prerun(sender=None, task_id=None, args=None, kwargs=None, **_):
+    _begin_after_the_run_before(task_id)
+    record(task_id, "task_prerun", sender.name, args, kwargs)
+
+
 def _receivers():
     yield signals.before_task_publish, _on_publish("before_task_publish")
     yield signals.after_task_publish, _on_publish("after_task_publish")
     yield signals.task_received, lambda request, **_: record(request.id, "task_received", request.name)
-    yield (
-        signals.task_prerun,
-        lambda sender, task_id, args, kwargs, **_: record(task_id, "task_prerun", sender.name, args, kwargs),
-    )
+    yield signals.task_prerun, _on_prerun
     yield (
         signals.task_postrun,
         lambda sender, task_id, retval, state, **_: record(task_id, "task_postrun", sender.name, retval, state),

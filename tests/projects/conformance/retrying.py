@@ -1,4 +1,4 @@
-"""Tasks that are tried again: a little later, or Celery may store that it retries after it has succeeded."""
+"""Tasks that are tried again, after a while."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import signal
@@ -16,9 +17,11 @@ import pytest
 
 from autocelery._env import comparing, installing
 from autocelery._env.building import Overlays
+from autocelery._env.interpreters import own_interpreter
 from autocelery._model import Pin
-from autocelery.errors import DiskFull, EnvironmentNotBuilt
+from autocelery.errors import DiskFull, EnvironmentNotBuilt, PackageAltered
 from tests.shops import is_alive
+from tests.unit.locks.making import Index
 from tests.waiting import wait_for
 from tests.wheels import make_wheel
 
@@ -80,23 +83,76 @@ def test_what_no_index_has_is_named_and_leaves_nothing(overlays: Overlays, tmp_p
     assert left_in(tmp_path / "environments") == []
 
 
-def test_nothing_of_a_wheel_is_ever_written_outside_of_its_folder(
+def test_a_file_that_has_none_of_the_hashes_of_its_lock_is_refused_and_leaves_nothing(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
+    wheel = make_wheel(index, "alpha", "1.0", {"alpha.py": "VALUE = 1\n"})
+    right, wrong = f"sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}", f"sha256:{'a' * 64}"
+    make_wheel(index, "beta", "1.0", {"beta.py": ""})
+    with pytest.raises(PackageAltered) as caught:
+        overlays.get([Pin("alpha", "1.0", (wrong,)), Pin("beta", "1.0")])
+    for part in ("alpha==1.0", f"its hash is {right}", f"admits {wrong}"):
+        assert part in caught.value.message
+    assert left_in(tmp_path / "environments") == []
+    assert (overlays.get([Pin("alpha", "1.0", (wrong, right)), Pin("beta", "1.0")]) / "alpha.py").exists()
+
+
+def test_what_was_built_without_its_hashes_is_not_what_a_lock_with_hashes_gets(overlays: Overlays) -> None:
+    assert overlays.get([Pin("alpha", "1.0")]).is_dir()
+    with pytest.raises(PackageAltered):
+        overlays.get([Pin("alpha", "1.0", (f"sha256:{'a' * 64}",))])
+
+
+def test_a_hash_that_does_not_match_in_an_index_that_says_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(tmp_path / "simple")
+    index.add("alpha", "1.0")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.folder.as_uri())
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    overlays = Overlays(tmp_path / "environments", ANY)
+    with pytest.raises(PackageAltered, match=index.hash_of("alpha", "1.0")):
+        overlays.get([Pin("alpha", "1.0", (f"sha256:{'a' * 64}",))])
+    assert overlays.get([Pin("alpha", "1.0", (index.hash_of("alpha", "1.0"),))]).is_dir()
+
+
+def test_a_wheel_with_files_outside_of_its_folder_is_refused_and_none_is_written(
     overlays: Overlays, index: Path, tmp_path: Path
 ) -> None:
     make_wheel(index, "evil", "1.0", {"evil.py": "", "../../../escaped.py": ""})
-    assert (overlays.get([Pin("evil", "1.0")]) / "evil.py").exists()
+    for _ in range(2):  # the second time it is in uv's cache
+        with pytest.raises(EnvironmentNotBuilt, match=r"evil==1\.0 has a file outside .*\.\./escaped\.py"):
+            overlays.get([Pin("alpha", "1.0"), Pin("evil", "1.0")])
+    assert left_in(tmp_path / "environments") == []
     assert not list(tmp_path.rglob("escaped.py"))
 
 
-def test_a_pth_file_of_a_package_is_never_run(overlays: Overlays, index: Path, tmp_path: Path) -> None:
+def test_a_pth_file_of_a_package_is_named_and_never_run(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
     mark = tmp_path / "mark"
     line = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
     make_wheel(index, "starter", "1.0", {"starter.py": "", "starter.pth": line})
-    place = overlays.get([Pin("starter", "1.0")])
-    subprocess.run(
-        [sys.executable, "-c", "import starter"], env={**os.environ, "PYTHONPATH": str(place)}, check=True
-    )
+    with pytest.raises(EnvironmentNotBuilt, match=r"starter 1\.0 brings starter\.pth"):
+        overlays.get([Pin("starter", "1.0")])
+    with pytest.raises(EnvironmentNotBuilt, match=r"starter 1\.0 brings starter\.pth"):
+        overlays.get([Pin("starter", "1.0")], own_interpreter())
+    assert left_in(tmp_path / "environments") == []
     assert not mark.exists()
+
+
+def test_a_pth_file_that_does_nothing_there_is_left_out(
+    overlays: Overlays, index: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    line = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
+    names = ("distutils-precedence.pth", "spaced-1.0-nspkg.pth")
+    make_wheel(index, "spaced", "1.0", {"spaced/one.py": "", **dict.fromkeys(names, line)})
+    place = overlays.get([Pin("spaced", "1.0")])
+    command = [sys.executable, "-c", "import spaced.one"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(place)}, check=True)
+    assert not mark.exists()
+    assert not list(place.glob("*.pth"))
 
 
 def test_an_index_that_hangs_is_given_up(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +197,25 @@ def test_overlays_keep_to_their_size_and_those_in_use_stay(index: Path, tmp_path
     places = [overlays.get([Pin(f"big{number}", "1.0")]) for number in range(4)]
     for age, place in enumerate(reversed(places)):
         os.utime(place, (1e9 - age, 1e9 - age))
-    overlays.tidy(lambda: [places[0]])
+    for place in places:
+        wait_for(lambda place=place: list(place.glob("__pycache__/*.pyc")), 20, "it is compiled")
+    wait_for(
+        lambda: overlays.tidy(lambda: [places[0]]) or [place.exists() for place in places].count(True) == 2,
+        20,
+        "it is within its limit",
+    )
     assert [place.exists() for place in places] == [True, False, False, True]
     assert overlays.get([Pin("big1", "1.0")]) == places[1]
+
+
+def test_what_is_new_is_compiled_soon_and_nothing_else_of_it_changes(overlays: Overlays, index: Path) -> None:
+    make_wheel(index, "deep", "1.0", {"deep/__init__.py": "", "deep/broken.py": "def (:\n"})
+    place = overlays.get([Pin("alpha", "1.0"), Pin("deep", "1.0")])
+    before = {each for each in place.rglob("*") if "__pycache__" not in each.parts}
+    tag = sys.implementation.cache_tag
+    wait_for((place / "deep" / "__pycache__" / f"__init__.{tag}.pyc").exists, 20, "it is compiled")
+    wait_for((place / "__pycache__" / f"alpha.{tag}.pyc").exists, 20, "it is compiled")
+    assert {each for each in place.rglob("*") if "__pycache__" not in each.parts} == before
 
 
 def test_what_a_build_left_that_was_killed_is_removed_at_the_next_start(index: Path, tmp_path: Path) -> None:
@@ -163,9 +235,9 @@ def test_those_who_wait_for_a_build_that_fails_fail_with_it(overlays: Overlays, 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as threads:
         patch.setattr(installing, "uv_here", lambda: str(slow_uv))
         first = threads.submit(overlays.get, [Pin("alpha", "1.0")])
-        wait_for(begun.exists, 10, "the build has begun")
+        wait_for(begun.exists, what="the build has begun")
         others = [threads.submit(overlays.get, [Pin("alpha", "1.0")]) for _ in range(7)]
-        wait_for(threads._work_queue.empty, 10, "all have asked")
+        wait_for(threads._work_queue.empty, what="all have asked")
         go_on.touch()
         for each in (first, *others):
             with pytest.raises(EnvironmentNotBuilt, match="broken"):
@@ -185,8 +257,7 @@ def test_an_overlay_that_begins_to_be_used_while_others_go_stays(overlays: Overl
 
     small.tidy(in_use)
     assert place.is_dir()
-    small.tidy(list)
-    assert not place.exists()
+    wait_for(lambda: small.tidy(list) or not place.exists(), 20, "it is not in use, and compiled")
 
 
 def test_a_module_that_the_standard_library_has_is_never_the_packages(
@@ -228,8 +299,8 @@ building.Overlays(pathlib.Path({str(tmp_path / "environments")!r}), 1).get([Pin(
 """
     with subprocess.Popen([sys.executable, "-c", code]) as asking:
         try:
-            wait_for(pids.exists, 20, "the build has begun")
+            wait_for(pids.exists, what="the build has begun")
         finally:
             asking.send_signal(number)
     of_build = [int(each) for each in pids.read_text().split()]
-    wait_for(lambda: not any(is_alive(each) for each in of_build), 5, "the build has ended")
+    wait_for(lambda: not any(is_alive(each) for each in of_build), what="the build has ended")

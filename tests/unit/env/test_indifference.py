@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,8 +55,36 @@ def test_a_distribution_that_was_looked_up_counts(noticing: Noticing, overlay: P
     assert not is_indifferent(noticing.told(), overlay)
 
 
-def test_plugins_count_where_they_were_looked_for(noticing: Noticing, tmp_path: Path) -> None:
-    overlay = overlay_with(tmp_path, "added_module.py", "Added.Package-1.0.dist-info/entry_points.txt")
-    assert is_indifferent(noticing.told(), overlay)
+def with_plugins(folder: Path, group: str) -> Path:
+    place = overlay_with(folder, "added_module.py", "Added.Package-1.0.dist-info/entry_points.txt")
+    told = f"[console_scripts]\nadded = added_module:main\n\n[{group}]\nadded = added_module\n"
+    next(place.glob("*.dist-info")).joinpath("entry_points.txt").write_text(told)
+    return place
+
+
+def test_plugins_count_for_whom_they_were_looked_for(noticing: Noticing, tmp_path: Path) -> None:
+    for_celery = with_plugins(tmp_path / "one", "celery.extensions")
+    for_markdown = with_plugins(tmp_path / "other", "markdown.extensions")
+    assert is_indifferent(noticing.told(), for_celery)
     importlib.metadata.entry_points(group="celery.extensions")
-    assert not is_indifferent(noticing.told(), overlay)
+    assert not is_indifferent(noticing.told(), for_celery)
+    assert is_indifferent(noticing.told(), for_markdown)
+
+
+def test_who_looks_through_everything_may_have_looked_for_anything(
+    noticing: Noticing, tmp_path: Path
+) -> None:
+    list(importlib.metadata.distributions())
+    assert not is_indifferent(noticing.told(), with_plugins(tmp_path, "markdown.extensions"))
+
+
+def test_what_celery_looks_for_while_it_is_imported_is_known() -> None:
+    code = (
+        "import json, sys; from autocelery_host.noticing import Noticing; seen = Noticing(); "
+        "sys.meta_path.append(seen); import autocelery_host.forking as forking; forking.preload(forking.ALWAYS); "
+        "print(json.dumps(seen.told()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert {"kombu.serializers", "kombu.matchers"} <= set(told["groups"])
+    assert not told["scanned"]

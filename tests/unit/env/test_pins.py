@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from autocelery._env.pins import pins_for
-from autocelery._model import Package, Pin
+from autocelery._env.locks.choosing import needs_of
+from autocelery._model import Lock, Package, Pin
 from autocelery._publish.packages import packages_for
 from autocelery._snapshot import lock
 from autocelery.errors import SnapshotInvalid
 from tests.wheels import installed, make_wheel
+
+
+def pins_for(distributions: list[str]) -> tuple[Pin, ...]:
+    return needs_of(None, distributions).pins
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_a_version_is_pinned_as_every_index_spells_it(site: Path, told: str, pin
     install(site, "oddly", told, "oddly.py")
     pins = pins_for(["oddly"])
     assert pins == (Pin("oddly", pinned),)
-    assert lock.decode(lock.encode(pins)) == pins
+    assert lock.decode(lock.encode(Lock(pins))) == Lock(pins)
 
 
 @pytest.mark.parametrize("version", ["2004d", "not a version", "9" * 5000])
@@ -80,9 +84,43 @@ def test_a_package_that_is_updated_in_place_is_pinned_anew(site: Path) -> None:
      ["a", "9" * 5000], ["a", "\u0661"], ["\u0430", "1"], ["a", None], ["a"], "a"],
 )  # fmt: skip
 def test_a_forged_pin_is_refused(pin: object) -> None:
-    raw = lock.canonical_json({"v": lock.VERSION, "pins": [pin]})
+    whole = [*pin, []] if isinstance(pin, list) and len(pin) == 2 else pin
     with pytest.raises(SnapshotInvalid):
-        lock.decode(raw)
+        lock.decode(lock.canonical_json(made_of([whole])))
+
+
+@pytest.mark.parametrize(
+    "hashes",
+    [
+        ["sha256:" + "A" * 64],
+        ["md5:" + "a" * 32],
+        ["sha256:ab"],
+        [f"sha256:{'a' * 64} --index-url=x"],
+        [1],
+        "",
+        None,
+    ],
+)
+def test_a_forged_hash_is_refused(hashes: object) -> None:
+    with pytest.raises(SnapshotInvalid):
+        lock.decode(lock.canonical_json(made_of([["a", "1.0", hashes]])))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"source": ""}, {"source": "a\nb"}, {"source": 1}, {"alone": 1}, {"v": 1}]
+)
+def test_a_lock_that_does_not_say_what_it_is_is_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(SnapshotInvalid):
+        lock.decode(lock.canonical_json({**made_of([]), **changed}))
+
+
+def test_a_lock_goes_and_comes_back() -> None:
+    kept = Lock((Pin("a", "1.0", ("sha256:" + "a" * 64,)), Pin("b", "2.0")), "sub/uv.lock", is_alone=True)
+    assert lock.decode(lock.encode(kept)) == kept
+
+
+def made_of(pins: list[object]) -> dict[str, object]:
+    return {"v": lock.VERSION, "pins": pins, "source": "uv.lock", "alone": False}
 
 
 @pytest.mark.parametrize(

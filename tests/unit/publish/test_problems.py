@@ -104,6 +104,7 @@ def test_tasks_that_do_not_import_are_told_with_their_line(
 def unreachable() -> Celery:
     app = Celery("shop", broker="redis://:secret@localhost:1/0", set_as_current=False)
     app.conf.update(broker_transport_options={"max_retries": 0}, broker_connection_timeout=1)
+    app.conf.result_backend = "cache+memory://"
     return app
 
 
@@ -115,6 +116,7 @@ def test_plan_without_a_broker_says_what_it_knows_and_what_it_does_not(
     auto = Autocelery(unreachable(), top=tmp_path)
     monkeypatch.setattr(auto.shipper, "collect", lambda: collected(tmp_path))
     planned = planning.plan(auto, timeout=0.1)
+    assert len(planned.problems) == 1, planned.problems
     [problem] = planned.problems
     assert planned.files == 1
     assert "redis://:***@localhost:1/0 cannot be reached" in problem.what

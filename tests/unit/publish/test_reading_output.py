@@ -42,7 +42,7 @@ def read_to_the_end(store: MemoryStore, reader: Reader) -> list[Output]:
         shown.extend(read_all(store, [reader]))
         return reader.has_ended
 
-    wait_for(has_ended, 10, "the call has ended")
+    wait_for(has_ended, what="the call has ended")
     return shown
 
 
@@ -79,9 +79,9 @@ def test_what_nobody_reads_takes_a_ring_and_no_more_and_a_late_reader_is_told_wh
     call = outbox.opened("one", CHANNEL)
     for number in range(200):
         call.add(printed(f"{number}" + "x" * 65_000 + "\n"))
-        wait_for(lambda: call._size < 400_000, 10, "there is room")
+        wait_for(lambda: call._size < 400_000, what="there is room")
     call.end(final=True)
-    wait_for(lambda: output.end("one") in store.get([output.end("one")]), 10, "all of it is put")
+    wait_for(lambda: output.end("one") in store.get([output.end("one")]), what="all of it is put")
     assert sum(map(len, store.get(store.names(".out")).values())) < 17 * 66_000
     shown = read_to_the_end(store, Reader("one"))
     assert shown[0].stream == "note"
@@ -116,7 +116,7 @@ def test_a_call_that_runs_again_is_read_to_its_last_run(store: MemoryStore, outb
         call = outbox.opened("one", CHANNEL)
         call.add(printed(f"run {number}\n"))
         call.end(final=number == 2)
-        wait_for(lambda call=call: not call.has_more(), 10, "it is put")
+        wait_for(lambda call=call: not call.has_more(), what="it is put")
         shown = read_all(store, [reader]) + read_all(store, [reader])
         assert text_of(shown) == f"run {number}\n"
     assert reader.has_ended
@@ -138,11 +138,11 @@ def test_a_store_that_is_gone_for_a_while_loses_nothing_that_still_fits(
 ) -> None:
     call = outbox.opened("one", CHANNEL)
     call.add(printed("before\n"))
-    wait_for(lambda: store.names(".out"), 10, "something is put")
+    wait_for(lambda: store.names(".out"), what="something is put")
     store.is_down = True
     call.add(printed("meanwhile\n"))
     call.end(final=True)
-    wait_for(lambda: call._ready, 10, "it was tried")
+    wait_for(lambda: call._ready, what="it was tried")
     store.is_down = False
     assert text_of(read_to_the_end(store, Reader("one"))) == "before\nmeanwhile\n"
 
@@ -154,11 +154,11 @@ def test_of_a_caller_that_is_gone_nothing_is_kept(
     monkeypatch.setattr(outboxes, "LAPSE", 0.1)
     call = outbox.opened("one", CHANNEL)
     call.add(printed("heard\n"))
-    wait_for(lambda: store.names(".out"), 10, "it is put while the channel may be listened to")
-    wait_for(lambda: not store.names(".out") + store.names(".hear"), 10, "nobody renewed the channel")
+    wait_for(lambda: store.names(".out"), what="it is put while the channel may be listened to")
+    wait_for(lambda: not store.names(".out") + store.names(".hear"), what="nobody renewed the channel")
     call.add(printed("not heard\n"))
     store.put({output.hear(CHANNEL): b"2"})
-    wait_for(lambda: store.names(".out"), 10, "the caller is back")
+    wait_for(lambda: store.names(".out"), what="the caller is back")
 
 
 def test_where_nobody_has_listened_nothing_is_put(outbox: Outbox, store: MemoryStore) -> None:
@@ -166,7 +166,7 @@ def test_where_nobody_has_listened_nothing_is_put(outbox: Outbox, store: MemoryS
     call = outbox.opened("one", CHANNEL)
     call.add(printed("to nobody\n"))
     call.end(final=True)
-    wait_for(lambda: not outbox._calls, 10, "the call is forgotten")
+    wait_for(lambda: not outbox._calls, what="the call is forgotten")
     assert store.names("") == []
 
 
@@ -175,9 +175,33 @@ def test_of_many_calls_that_nobody_reads_the_oldest_are_removed(store: MemorySto
         call = outbox.opened(f"call {number}", CHANNEL)
         call.add(printed("unread\n"))
         call.end(final=True)
-    wait_for(lambda: len(outbox._calls) == outboxes.LINGERING, 10, "the oldest are removed")
+    wait_for(lambda: len(outbox._calls) == outboxes.LINGERING, what="the oldest are removed")
     assert len(store.names(".end.out")) == outboxes.LINGERING
     assert not store.get(output.everything("call 0"))
+
+
+def test_a_run_that_follows_at_once_overwrites_nothing_that_is_unread(
+    store: MemoryStore, outbox: Outbox
+) -> None:
+    for number in range(3):
+        call = outbox.opened("one", CHANNEL)
+        call.add(printed(f"run {number}\n"))
+        call.end(final=number == 2)
+    wait_for(lambda: output.end("one") in store.get([output.end("one")]), what="a run is put")
+    assert text_of(read_to_the_end(store, Reader("one"))) == "run 0\nrun 1\nrun 2\n"
+    wait_for(lambda: len(outbox._calls) == 1, what="the runs that were read are forgotten")
+
+
+def test_a_run_waits_for_no_reader_who_does_not_come(
+    store: MemoryStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "HOLD", 0.05)
+    for number in range(2):
+        call = outbox.opened("one", CHANNEL)
+        call.add(printed(f"run {number}\n"))
+        call.end(final=number == 1)
+    wait_for(lambda: not call.has_more(), what="the last run is put")
+    assert text_of(read_to_the_end(store, Reader("one"))) == "run 1\n"
 
 
 @pytest.mark.parametrize(

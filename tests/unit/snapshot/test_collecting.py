@@ -124,6 +124,43 @@ def test_include_adds_and_exclude_has_the_last_word(top: Path) -> None:
     assert "data/2/y.csv" in paths(top, memory)
 
 
+@pytest.mark.parametrize(
+    ("include", "shipped"),
+    [
+        ("data/big.bin", {"data/big.bin"}),
+        ("data/*.bin", {"data/big.bin"}),
+        ("data/*/*.bin", {"data/1/deep.bin"}),
+        ("data/**/*.bin", {"data/big.bin", "data/1/deep.bin", "data/1/2/deeper.bin"}),
+        ("**/*.bin", {"data/big.bin", "data/1/deep.bin", "data/1/2/deeper.bin", "top.bin"}),
+        ("*.bin", {"top.bin"}),
+        ("data/1", {"data/1/deep.bin", "data/1/2/deeper.bin"}),
+        ("d*", {"data/big.bin", "data/1/deep.bin", "data/1/2/deeper.bin", "data/secret.env"}),
+        ("d*/[0-9]", {"data/1/deep.bin", "data/1/2/deeper.bin"}),
+        ("data/secret.env", {"data/secret.env"}),
+        ("node_modules/pack/file.bin", {"node_modules/pack/file.bin"}),
+        ("**/pack/*.bin", set()),
+        ("env/lib", {"env/lib/file.bin"}),
+    ],
+)
+def test_include_finds_what_git_ignores_and_looks_nowhere_else(
+    top: Path, include: str, shipped: set[str]
+) -> None:
+    names = ["data/big.bin", "data/1/deep.bin", "data/1/2/deeper.bin", "top.bin", "data/secret.env"]
+    names += ["node_modules/pack/file.bin", "env/lib/file.bin", "env/pyvenv.cfg", "other/very/deep/file.txt"]
+    write(top, **dict.fromkeys(names, "x"))
+    write(top, **{".gitignore": "data/\n*.bin\nnode_modules\nenv\nother\n", "a.py": "1"})
+    write(top, **{"pyproject.toml": f'[tool.autocelery]\ninclude = ["{include}"]\n'})
+    memory = StatMemory()
+    always = {".gitignore", "a.py", "pyproject.toml"}
+    withheld = {"data/secret.env"} if include == "d*" else set()
+    assert paths(top, memory) - always == shipped - withheld
+    with memory.of(os.path.realpath(top)) as known:
+        assert known.listing is not None
+        watched = set(known.listing.watch.folders)
+    assert not any(folder.startswith("other") for folder in watched if include[:2] not in ("**", "d*"))
+    assert not any(folder.startswith("env/") for folder in watched if include != "env/lib")
+
+
 def test_empty_folders_and_special_files_are_no_part_of_a_tree(top: Path) -> None:
     write(top, **{"a.py": "1"})
     (top / "void" / "deep").mkdir(parents=True)

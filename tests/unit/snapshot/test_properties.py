@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autocelery._model import AppSource, Manifest, Package, Root
 from autocelery._snapshot import BlobCache, StatMemory, lay_out, manifest, tree
 from autocelery._snapshot.canonical import canonical_json, digest_of
+from autocelery._snapshot.chunking import WHOLE_MAX
 from autocelery.errors import AutoceleryError, SnapshotInvalid
 from tests.conftest import remove_tree
 from tests.unit.snapshot.making import LIMIT, collected, laid_out, manifest_of
@@ -91,8 +92,10 @@ def test_bytes_that_are_no_manifest_and_no_node_are_refused_with_a_typed_error(r
 
 
 entries = st.one_of(
-    st.builds(tree.Entry, names, st.sampled_from("fxd"), st.integers(0, 2**60), digests),
-    st.builds(tree.Entry, names, st.just("l"), st.just(0), names),
+    st.builds(tree.Entry, names, st.sampled_from("fx"), st.integers(0, WHOLE_MAX), digests, st.just("")),
+    st.builds(tree.Entry, names, st.sampled_from("fx"), st.integers(WHOLE_MAX + 1, 2**60), digests, digests),
+    st.builds(tree.Entry, names, st.just("d"), st.integers(0, 2**60), digests, st.just("")),
+    st.builds(tree.Entry, names, st.just("l"), st.just(0), names, st.just("")),
 )
 
 

@@ -14,9 +14,10 @@ import celery._state
 from celery import Celery, signals
 from celery.app import trace
 
-from autocelery_host import importing, messages, values
+from autocelery_host import aims, importing, messages, values
 from autocelery_host.attachments import AttachedResults
 from autocelery_host.carrying import HostCarrier
+from autocelery_host.header import Target
 from autocelery_host.order import Order
 
 
@@ -41,7 +42,7 @@ def load(order: Order) -> Celery:
     app = _found(order) if order.module else Celery(order.main, set_as_current=True)
     messages.install(app)
     app._autocelery_carrier = HostCarrier(app, order.agent)
-    messages.send_everything_as(messages.Target(order.snapshot, order.key, order.variables))
+    aims.send_everything_as(Target(order.snapshot, order.key, order.variables))
     _connect_as_worker(app, order)
     _log_as_worker(app, order)
     trace.setup_worker_optimizations(app, order.terms.hostname)

@@ -36,15 +36,17 @@ import autocelery_host
 from autocelery.errors import TaskNotInSnapshot
 from autocelery_host import (
     aftermath,
+    aims,
     application,
     attachments,
+    canvas,
     frames,
     importing,
-    messages,
     outcome,
     output,
     variables,
 )
+from autocelery_host.header import HEADER, LIVE_TASK, OUTPUT, Target
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
@@ -116,7 +118,7 @@ class Host:
                 args, kwargs = self._opened(args), self._opened(kwargs)
             if after:
                 return aftermath.done(task, uuid, args, kwargs, request, after[0])
-            asking = messages.asking(lambda app, task_id, name: channels.get(task_id))
+            asking = aims.asking(lambda app, task_id, name: channels.get(task_id))
             with asking, output.captured(self._order.agent, uuid, channels.get(uuid)) as ending:
                 answer = self._traced(task, uuid, args, kwargs, request)
                 ending.final = not _runs_again(answer)
@@ -128,12 +130,12 @@ class Host:
 
     def _channels(self, uuid: str, request: dict[str, Any]) -> dict[str, str]:
         """Return, by their ids, the channels that want the output of this call, and of what follows it."""
-        wanted = request[messages.HEADER].get(messages.OUTPUT)
+        wanted = request[HEADER].get(OUTPUT)
         if not wanted:
             return {}
         channels = {uuid: wanted}
         for each in [*(request.get("chain") or ()), request.get("chord")]:
-            channels |= messages.channels_of(self._app, each)
+            channels |= canvas.channels_of(self._app, each)
         return channels
 
     def _traced(
@@ -158,18 +160,18 @@ class Host:
 
     def _prepared(self, request: dict[str, Any]) -> Any:
         """Return the task that ``request`` is for, and make the request what a deployed call has."""
-        header = request.pop(messages.HEADER)
+        header = request.pop(HEADER)
         name = header["task"]
         task = self._task(name, header.get("module"))
         request["task"] = name
         if request.get("shadow") == name:
             request["shadow"] = None
-        own = messages.Target(self._order.snapshot, self._order.key, self._order.variables)
+        own = Target(self._order.snapshot, self._order.key, self._order.variables)
         for hanging in ("callbacks", "errbacks", "chain"):
             if request.get(hanging):
-                request[hanging] = [messages.to_plain(self._app, each, own) for each in request[hanging]]
+                request[hanging] = [canvas.to_plain(self._app, each, own) for each in request[hanging]]
         if request.get("chord"):
-            request["chord"] = messages.to_plain(self._app, request["chord"], own)
+            request["chord"] = canvas.to_plain(self._app, request["chord"], own)
         if task.__trace__ is None:
             task.__trace__ = trace.build_tracer(
                 name, task, self._app.loader, self._order.terms.hostname, app=self._app
@@ -181,7 +183,7 @@ class Host:
         for candidate in (None, module, name.rpartition(".")[0]):
             if candidate and candidate not in sys.modules and _is_there(candidate):
                 importlib.import_module(candidate)
-            if name in tasks and name != messages.LIVE_TASK:
+            if name in tasks and name != LIVE_TASK:
                 return tasks[name]
         near = ", ".join(sorted(each for each in tasks if not each.startswith("celery."))) or "none"
         raise TaskNotInSnapshot(

@@ -13,7 +13,7 @@ from typing import Any
 from celery.app.task import Context
 
 from autocelery._celery import calls, serving
-from autocelery_host.messages import HEADER, target_of
+from autocelery_host.header import HEADER, target_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from autocelery._celery import outcome, serving
 from autocelery._hosting.lease import Lease
 from autocelery._snapshot.canonical import is_digest
 from autocelery.errors import AutoceleryError, SnapshotInvalid
+from autocelery_host.header import HEADER, HEADER_VERSION, VARIABLES, target_of
 from autocelery_host.limits import SOFT_LIMIT_SIGNAL
-from autocelery_host.messages import HEADER, HEADER_VERSION, VARIABLES, target_of
 
 
 def run(task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:

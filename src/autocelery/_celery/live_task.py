@@ -9,7 +9,7 @@ from celery.app.task import Task
 
 from autocelery.errors import AutoceleryError
 from autocelery_host import current_snapshot
-from autocelery_host.messages import HEADER, LIVE_TASK
+from autocelery_host.header import HEADER, LIVE_TASK
 
 #: Snapshots that this process made: their tasks are the ones in its registry.
 made_here: set[str] = set()

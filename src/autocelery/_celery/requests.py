@@ -17,7 +17,7 @@ from kombu.utils.objects import cached_property
 
 from autocelery._celery import aftermath
 from autocelery._celery.live_task import LiveTask
-from autocelery_host.messages import HEADER
+from autocelery_host.header import HEADER
 
 
 class LiveRequest(Request):

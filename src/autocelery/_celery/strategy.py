@@ -14,7 +14,7 @@ from typing import Any
 from celery.worker.strategy import default
 
 from autocelery._celery.requests import ReceivedTask
-from autocelery_host.messages import HEADER, MAIN_PROCESS_OPTIONS, RETRY_OPTIONS
+from autocelery_host.header import HEADER, MAIN_PROCESS_OPTIONS, RETRY_OPTIONS
 
 #: How many kinds of calls a worker remembers: names come with messages.
 MOST_KINDS = 4096

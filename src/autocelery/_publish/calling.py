@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from autocelery._model import Snapshot
 from autocelery._publish.targeting import target
 from autocelery.errors import BrokerUnavailable, WrongCall
-from autocelery_host.messages import HEADER, LIVE_TASK, exec_options, header_for
+from autocelery_host.header import HEADER, LIVE_TASK, exec_options, header_for
 
 #: Gives the snapshot that a call of this task runs; asked at each call.
 Source = Callable[[Task], Snapshot]

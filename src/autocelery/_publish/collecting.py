@@ -34,16 +34,16 @@ from autocelery.errors import EmptyTree
 class Collected:
     """The working tree as it was found: what ``plan`` shows, and what is sent.
 
-    ``extras`` are blobs that are no part of a tree, by their digests: values and lock.
-    ``needed`` is how the lock came about, ``roots`` where on this machine the trees are.
+    ``roots`` says where on this machine the trees are. ``extras`` are blobs that are no part
+    of a tree, by their digests: values and lock. ``needed`` is how the lock came about.
     """
 
     manifest: Manifest
     id: str
     trees: tuple[CollectedTree, ...]
+    roots: Roots
     extras: Mapping[str, bytes] = field(default_factory=dict)
     needed: Needed = field(default_factory=Needed)
-    roots: Roots | None = None
 
     @property
     def lock(self) -> Lock:
@@ -190,7 +190,7 @@ class Collector:
             values=None if values is None else digest_of(values),
             lock=None if lock is None else digest_of(lock),
         )
-        return Collected(described, manifests.snapshot_id(described), found, extras, needed, roots)
+        return Collected(described, manifests.snapshot_id(described), found, roots, extras, needed)
 
 
 def _inside(roots: Roots) -> Roots:

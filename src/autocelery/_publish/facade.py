@@ -19,7 +19,8 @@ from autocelery._publish import variables
 from autocelery._publish.calling import LiveCall, Source, is_in_main, task_from, task_of
 from autocelery._publish.targeting import target
 from autocelery.errors import AppNotFound, NotShippable
-from autocelery_host import current_snapshot, messages
+from autocelery_host import aims, current_snapshot, messages
+from autocelery_host.header import Target
 
 if TYPE_CHECKING:
     from autocelery._publish.listening import Listener
@@ -170,14 +171,14 @@ class Autocelery:
 
     @contextmanager
     def _sending(self, source: Source | Snapshot, output: bool, env: Collection[str]) -> Iterator[None]:
-        def aim(app: Celery, name: str) -> messages.Target | None:
+        def aim(app: Celery, name: str) -> Target | None:
             return target(self, app._tasks.get(name), source) if app is self.app else None
 
         hearing = self.listener.hearing() if output else nullcontext()
-        with variables.naming(env), messages.sending_as(aim), hearing:
+        with variables.naming(env), aims.sending_as(aim), hearing:
             yield
 
-    def _target_beside(self, task: Task, main: messages.Target) -> messages.Target:
+    def _target_beside(self, task: Task, main: Target) -> Target:
         """Return what a call of ``task`` in ``__main__`` runs that hangs on a call of ``main``: with its variables."""
         return target(self, task, self.source, self.shipper.sealer.names_in(main.variables))
 
@@ -215,14 +216,14 @@ class Autocelery:
 def every_app_live() -> Iterator[None]:
     """Make the calls of every app live, also of those that are made in this block and know nothing of autocelery."""
 
-    def aim(app: Celery, name: str) -> messages.Target:
+    def aim(app: Celery, name: str) -> Target:
         auto: Autocelery = getattr(app, "autocelery", None) or Autocelery(app)
         return target(auto, app._tasks.get(name), auto.source)
 
     before = Celery.amqp_cls
     Celery.amqp_cls = messages.live_amqp(before)
     try:
-        with messages.sending_as(aim):
+        with aims.sending_as(aim):
             yield
     finally:
         Celery.amqp_cls = before

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 
 from autocelery._blobs import BlobStore, output
 from autocelery.errors import AutoceleryError
-from autocelery_host import messages
+from autocelery_host import aims
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Listener:
 
     def hearing(self) -> AbstractContextManager[None]:
         """Have the calls that this thread or task sends in a ``with`` block send their output here."""
-        return messages.asking(lambda app, task_id, name: self.ask(task_id, name))
+        return aims.asking(lambda app, task_id, name: self.ask(task_id, name))
 
     def ask(self, task_id: str, name: str) -> str | None:
         """Listen to a call that is about to be sent, and return the channel; ``None`` if the store is not to be had.

@@ -96,7 +96,7 @@ def plan(auto: Autocelery, timeout: float = 1.0, env: Collection[str] = ()) -> P
     names = frozenset(_config.variable_names(env)).union(shipper.env())
     readers = tuple(each.id for each in worker_keys.recipients(_config.home())) if names else ()
     key = shipper.key_id()  # made now if it is the first: before the workers are asked whom they trust
-    looked = look(auto.app, collected, shipper.top, names)
+    looked = look(auto.app, collected, names)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(inspecting.workers, auto.app, timeout, tuple(looked.variables))
         store = _asked_store(auto, collected)

@@ -15,7 +15,7 @@ from celery.result import AsyncResult
 from autocelery._publish.showing import Printer
 from autocelery._publish.streaming import Follower, has_result
 from autocelery.errors import ConfigurationError
-from autocelery_host import messages
+from autocelery_host import aims
 
 if TYPE_CHECKING:
     from autocelery._publish.facade import Autocelery
@@ -68,7 +68,7 @@ def _everything_followed(printer: Printer | None) -> Iterator[None]:
         return followers[app].ask(task_id, name)
 
     try:
-        with messages.asking(ask):
+        with aims.asking(ask):
             yield
     finally:
         for app, follower in followers.items():

@@ -16,7 +16,7 @@ from autocelery._publish.listening import Listener
 from autocelery._publish.reading import Output, Reader, read_all
 from autocelery._publish.showing import Printer
 from autocelery.errors import AutoceleryError, WrongCall
-from autocelery_host import messages
+from autocelery_host import aims
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Follower:
 
     def sending(self) -> AbstractContextManager[None]:
         """Have the calls that this thread or task sends in a ``with`` block followed."""
-        return messages.asking(lambda app, task_id, name: self.ask(task_id, name))
+        return aims.asking(lambda app, task_id, name: self.ask(task_id, name))
 
     def following(self) -> list[str]:
         """Return the ids of the calls that have not said that they ended."""

@@ -10,7 +10,7 @@ from celery.app.task import Task
 from autocelery._model import Snapshot
 from autocelery._publish import variables
 from autocelery_host import current_snapshot
-from autocelery_host.messages import Target
+from autocelery_host.header import Target
 
 if TYPE_CHECKING:
     from autocelery._publish.facade import Autocelery

@@ -11,17 +11,14 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from autocelery._model import Manifest, Root
 from autocelery._publish import collecting
 from autocelery._publish.checks import apps, files, imports, reached, trees
 from autocelery._publish.checks.shipped import Shipped
 from autocelery._publish.collecting import Collected
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
-from autocelery._publish.roots import Roots, ShippedRoot
-from autocelery._snapshot import ShipRules, StatMemory, collect
-from autocelery._snapshot.manifest import snapshot_id
-from tests.unit.snapshot.making import git, manifest_of, repository
+from tests.unit.publish.making import collected
+from tests.unit.snapshot.making import git, repository
 
 #: The package's name: one that nobody else's module has.
 NAME = "checked_shop"
@@ -41,11 +38,8 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def parts(top: Path) -> tuple[Collected, Shipped]:
-    tree = collect(top, memory=StatMemory(), limit=2**20, rules=ShipRules.read(top))
-    manifest = manifest_of(tree.digest)
-    manifest = Manifest((Root("tree", tree.digest),), ("tree",), "tree", manifest.python, manifest.app)
-    collected = Collected(manifest, snapshot_id(manifest), (tree,))
-    return collected, Shipped.of(collected, Roots((ShippedRoot("tree", top),), ("tree",), "tree"))
+    snapshot = collected(top)
+    return snapshot, Shipped.of(snapshot)
 
 
 @pytest.fixture
@@ -56,12 +50,12 @@ def found(top: Path) -> Found:
         for name, text in {"tasks": source, **others}.items():
             (top / NAME / f"{name}.py").write_text(text)
         __import__(f"{NAME}.tasks")
-        collected, shipped = parts(top)
+        snapshot, shipped = parts(top)
         sources = reached.sources(shipped)
         told: list[Problem] = [
             *imports.problems_of(sources, shipped),
             *files.problems_of(sources, shipped),
-            *trees.problems_of(collected, shipped),
+            *trees.problems_of(snapshot, shipped),
         ]
         assert all(each.mend for each in told)
         return [(each.level, each.what.replace(NAME, "pkg")) for each in told]
@@ -273,6 +267,6 @@ def test_a_package_in_a_source_folder_is_the_trees_own_whatever_is_installed(top
     (top / "src" / "vine").mkdir()
     (top / "src" / "vine" / "part.py").touch()
     (top / "src" / "kombu.py").touch()
-    tree = collect(top, memory=StatMemory(), limit=2**20, rules=ShipRules.read(top))
+    (tree,) = collected(top).trees
     assert collecting._modules_at({"tree": tree}, "tree/src") == {"celery", "kombu"}
     assert collecting._modules_at({"tree": tree}, "tree/nowhere") == frozenset()

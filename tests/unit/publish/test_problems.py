@@ -13,21 +13,12 @@ from kombu.common import Broadcast
 
 from autocelery import Autocelery
 from autocelery._publish import inspecting, naming, planning, problems, stores
-from autocelery._publish.collecting import Collected
 from autocelery._publish.inspecting import WorkerReport
-from autocelery._snapshot import ShipRules, StatMemory, collect
-from autocelery._snapshot.manifest import snapshot_id
 from autocelery.errors import BrokerUnavailable, ConfigurationError
-from tests.unit.snapshot.making import manifest_of
+from tests.unit.publish.making import collected
 
 KEY = "a" * 16
 HERE = "redis://localhost:6379/0"
-
-
-def collected(top: Path) -> Collected:
-    tree = collect(top, memory=StatMemory(), limit=2**20, rules=ShipRules.read(top))
-    manifest = manifest_of(tree.digest)
-    return Collected(manifest, snapshot_id(manifest), (tree,))
 
 
 def told(tmp_path: Path, here: str = HERE, **worker: Any) -> list[tuple[str, str]]:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from autocelery._publish import problems, withholding
 from autocelery._publish.collecting import Collected
-from autocelery._snapshot import ShipRules, StatMemory, collect, tokens
-from autocelery._snapshot.manifest import snapshot_id
+from autocelery._snapshot import StatMemory, tokens
 from autocelery.errors import SecretInCode
-from tests.unit.snapshot.making import manifest_of
+from tests.unit.publish.making import collected
+from tests.unit.snapshot import making
 
 ROOT = Path(__file__).parents[3]
 _LETTERS = string.ascii_letters + string.digits
@@ -129,13 +129,11 @@ def test_source_code_of_real_projects_causes_no_false_alarm() -> None:
     assert found == []
 
 
-def collected(top: Path, **files: str) -> Collected:
+def with_files(top: Path, **files: str) -> Collected:
     for name, text in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(text)
-    tree = collect(top, memory=StatMemory(), limit=2**24, rules=ShipRules.read(top))
-    manifest = manifest_of(tree.digest)
-    return Collected(manifest, snapshot_id(manifest), (tree,))
+    return collected(top)
 
 
 TOKEN = f"TOKEN = '{TOKENS['a GitHub token']}'\n"
@@ -144,7 +142,7 @@ TOKEN = f"TOKEN = '{TOKENS['a GitHub token']}'\n"
 def test_a_file_that_holds_a_token_is_withheld_and_why_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = collected(
+    found = with_files(
         tmp_path, **{"a.py": "x = 1", "tests/test_a.py": TOKEN, "deploy.md": TOKEN, ".env": "A=1"}
     )
     told: set[tuple[str, str]] = set()
@@ -164,7 +162,7 @@ def test_a_file_that_holds_a_token_is_withheld_and_why_is_said_once(
 
 
 def test_code_that_holds_a_token_is_neither_shipped_nor_left_out_without_a_word(tmp_path: Path) -> None:
-    found = collected(tmp_path, **{"a.py": "x = 1", "shop/pay.py": f"\n{TOKEN}"})
+    found = with_files(tmp_path, **{"a.py": "x = 1", "shop/pay.py": f"\n{TOKEN}"})
     with pytest.raises(SecretInCode, match=r"shop/pay\.py .* a GitHub token in line 2") as caught:
         withholding.check(found, set())
     assert 'include = ["shop/pay.py"]' in caught.value.message
@@ -172,7 +170,7 @@ def test_code_that_holds_a_token_is_neither_shipped_nor_left_out_without_a_word(
     [problem] = problems.of_tree(found, tmp_path)
     assert (problem.level, "shop/pay.py" in problem.what) == ("error", True)
     named = '[tool.autocelery]\ninclude = ["shop/pay.py"]\n'
-    again = collected(tmp_path, **{"pyproject.toml": named})
+    again = with_files(tmp_path, **{"pyproject.toml": named})
     withholding.check(again, set())
     assert list(withholding.withheld(again)) == []
     assert again.trees[0].files == 3
@@ -182,7 +180,9 @@ def test_a_value_in_code_that_only_its_name_tells_is_shipped_and_planned_with_a_
     tmp_path: Path,
 ) -> None:
     django = "SECRET_KEY = 'django-insecure-" + made(50) + "'\n"
-    found = collected(tmp_path, **{"a.py": f"x = 1\nPAYMENT_API_KEY = '{made(40)}'\n", "settings.py": django})
+    found = with_files(
+        tmp_path, **{"a.py": f"x = 1\nPAYMENT_API_KEY = '{made(40)}'\n", "settings.py": django}
+    )
     withholding.check(found, set())
     [problem] = problems.of_tree(found, tmp_path)
     assert (problem.level, problem.what) == (
@@ -194,7 +194,7 @@ def test_a_token_that_is_written_into_a_known_file_is_noticed_and_so_is_that_it_
     memory = StatMemory()
 
     def withheld() -> tuple[str, ...]:
-        return collect(tmp_path, memory=memory, limit=2**24, rules=ShipRules.read(tmp_path)).withheld
+        return making.collected(tmp_path, memory).withheld
 
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "notes.md").write_text("nothing\n")

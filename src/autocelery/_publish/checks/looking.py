@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celery import Celery
@@ -14,7 +13,6 @@ from autocelery._publish.checks.reached import Source
 from autocelery._publish.checks.shipped import Shipped
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
-from autocelery._publish.roots import roots_of
 
 if TYPE_CHECKING:
     from autocelery._publish.collecting import Collected
@@ -43,16 +41,15 @@ class Looked:
         yield from apps.of_variables(self.variables, workers)
 
 
-def look(app: Celery, collected: Collected, top: Path, provided: Collection[str]) -> Looked:
+def look(app: Celery, collected: Collected, provided: Collection[str]) -> Looked:
     """Read the code that tasks reach, once the app's modules are imported.
 
     Args:
         app: whose tasks they are.
         collected: the tree as it was found.
-        top: its top.
         provided: names of the variables that calls take along.
     """
-    shipped = Shipped.of(collected, collected.roots or roots_of(top))
+    shipped = Shipped.of(collected)
     sources = tuple(reached.sources(shipped))
     read = apps.variables_read(sources, shipped)
     return Looked(

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autocelery._publish.roots import Roots
 from autocelery._snapshot import tree as trees
 from autocelery._snapshot.collected import CollectedTree
 from autocelery._snapshot.rules import ShipRules
@@ -41,14 +40,15 @@ class Shipped:
     places: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, collected: Collected, roots: Roots) -> Shipped:
-        """Return what ``collected`` ships; ``roots`` are those it was collected from."""
-        tops = {root.name: str(root.top) for root, _ in zip(roots.roots, collected.trees, strict=False)}
+    def of(cls, collected: Collected) -> Shipped:
+        """Return what ``collected`` ships."""
+        placed = list(zip(collected.roots.roots, collected.trees, strict=False))
+        tops = {root.name: str(root.top) for root, _ in placed}
         files: dict[str, int] = {}
         folders: set[str] = set()
         links: set[str] = set()
         withheld: set[str] = set()
-        for root, tree in zip(roots.roots, collected.trees, strict=False):
+        for root, tree in placed:
             top = str(root.top)
             folders.add(top)
             withheld.update(f"{top}/{path}" for path in tree.withheld)

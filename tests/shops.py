@@ -307,6 +307,14 @@ def own_server(owned: ExitStack) -> EmbeddedBroker:
     return running
 
 
+def own_shop(owned: ExitStack, folder: Path, **environment: str) -> Shop:
+    """Open a shop with a server of its own, which are closed with ``owned``; what it takes is what `Shop` takes."""
+    server = own_server(owned)
+    shop = Shop(folder, server.broker_url, server.result_backend, **environment)
+    owned.callback(shop.close)
+    return shop
+
+
 def kill(process: psutil.Process, number: int = signal.SIGKILL) -> bool:
     """Send a signal; false where the process was gone already."""
     with suppress(psutil.NoSuchProcess):

@@ -18,7 +18,7 @@ import pytest
 
 from autocelery._hosting.by_environment import KEPT
 from autocelery.errors import EnvironmentMismatch, EnvironmentNotBuilt, PackageMissing
-from tests.shops import Caller, Shop, family_of, is_alive, own_server, stop_worker
+from tests.shops import Caller, Shop, family_of, is_alive, own_shop, stop_worker
 from tests.waiting import wait_for
 from tests.wheels import installed, make_wheel
 from tests.workers import Worker
@@ -68,16 +68,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shop(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        shop = Shop(
+        shop = own_shop(
+            owned,
             tmp_path_factory.mktemp("shop"),
-            server.broker_url,
-            server.result_backend,
             UV_NO_INDEX="1",
             UV_FIND_LINKS=str(index),
             UV_CACHE_DIR=str(tmp_path_factory.mktemp("uv")),
         )
-        owned.callback(shop.close)
         shop.write("tasks.py", _TASKS)
         yield shop
 

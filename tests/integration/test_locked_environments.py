@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from autocelery.errors import LockInvalid, PackageAltered
-from tests.shops import Caller, Shop, own_server
+from tests.shops import Caller, Shop, own_shop
 from tests.unit.locks.making import Index, install
 from tests.workers import Worker
 
@@ -53,15 +53,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 @pytest.fixture(scope="module")
 def shop(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        shop = Shop(
+        shop = own_shop(
+            owned,
             tmp_path_factory.mktemp("shop"),
-            server.broker_url,
-            server.result_backend,
             UV_DEFAULT_INDEX=index.folder.as_uri(),
             UV_CACHE_DIR=str(tmp_path_factory.mktemp("uv")),
         )
-        owned.callback(shop.close)
         shop.write("tasks.py", _TASKS)
         yield shop
 

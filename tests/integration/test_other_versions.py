@@ -16,7 +16,7 @@ from autocelery.errors import PythonMismatch
 from tests import services
 from tests.integration.test_environments import state_of_site_packages
 from tests.integration.test_own_environments import TASKS
-from tests.shops import Shop, own_server, stop_worker
+from tests.shops import Shop, own_shop, stop_worker
 from tests.workers import Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -39,10 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        folder = tmp_path_factory.mktemp("shop")
-        shop = Shop(folder, server.broker_url, server.result_backend)
-        owned.callback(shop.close)
+        shop = own_shop(owned, tmp_path_factory.mktemp("shop"))
         shop.write("tasks.py", TASKS)
         shop.write("greeting.py", "")
         (shop.top / "greeting.py").write_text("VERSION = 'of the tree'\n")

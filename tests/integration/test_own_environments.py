@@ -14,7 +14,7 @@ from autocelery._env.pins import runtime_names
 from autocelery._model import Pin
 from autocelery.errors import EnvironmentMismatch
 from tests.integration.test_environments import state_of_site_packages
-from tests.shops import Caller, Shop, own_server, stop_worker
+from tests.shops import Caller, Shop, own_shop, stop_worker
 from tests.wheels import installed, make_wheel, repacked
 from tests.workers import Worker
 
@@ -86,16 +86,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shop(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        shop = Shop(
+        shop = own_shop(
+            owned,
             tmp_path_factory.mktemp("shop"),
-            server.broker_url,
-            server.result_backend,
             UV_NO_INDEX="1",
             UV_FIND_LINKS=str(index),
             UV_CACHE_DIR=str(tmp_path_factory.mktemp("uv")),
         )
-        owned.callback(shop.close)
         shop.write("tasks.py", TASKS)
         (shop.top / "pyproject.toml").write_text('[tool.autocelery]\nenvironment = "own"\n')
         yield shop

@@ -14,7 +14,7 @@ import pytest
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 
 from autocelery.errors import HostLost
-from tests.shops import Caller, Family, Shop, family_of, is_alive, kill, own_server, stop_worker
+from tests.shops import Caller, Family, Shop, family_of, is_alive, kill, own_shop, stop_worker
 from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
 from tests.workers import Worker
@@ -28,9 +28,7 @@ SECONDS_TO_END = 2.0
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        shop = Shop(tmp_path_factory.mktemp("shop"), server.broker_url, server.result_backend)
-        owned.callback(shop.close)
+        shop = own_shop(owned, tmp_path_factory.mktemp("shop"))
         yield shop
 
 

@@ -18,7 +18,7 @@ from autocelery._blobs import pack
 from autocelery._config import Home
 from autocelery._signing import keys, statement
 from tests.forgery import Forge, Forged
-from tests.shops import Shop, family_of, is_alive, own_server, stop_worker
+from tests.shops import Shop, family_of, is_alive, own_shop, stop_worker
 from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
 from tests.workers import Worker
@@ -33,9 +33,7 @@ SECONDS_TO_FAIL = 5.0
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as owned:
-        server = own_server(owned)
-        shop = Shop(tmp_path_factory.mktemp("refusals"), server.broker_url, server.result_backend)
-        owned.callback(shop.close)
+        shop = own_shop(owned, tmp_path_factory.mktemp("refusals"))
         yield shop
 
 

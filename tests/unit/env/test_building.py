@@ -29,16 +29,6 @@ ANY = 2**30
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "index"
-    make_wheel(folder, "alpha", "1.0", {"alpha.py": "VALUE = 1\n"})
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    return folder
-
-
-@pytest.fixture
 def overlays(index: Path, tmp_path: Path) -> Overlays:
     return Overlays(tmp_path / "environments", ANY)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,8 +304,15 @@ def own_server(owned: ExitStack) -> EmbeddedBroker:
     if not since.RESULTS_MAY_DIE_AT_ANY_TIME:  # then before the server does, which they take leave of
         gc.disable()
         owned.callback(gc.enable)
-        owned.callback(gc.collect)
+        owned.callback(_collect_garbage)
     return running
+
+
+def _collect_garbage() -> None:
+    """Let go of results; of a connection and its socket in one circle, either may be finalised first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def own_shop(owned: ExitStack, folder: Path, **environment: str) -> Shop:

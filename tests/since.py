@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import celery
+import pytest
 
 _CELERY: Final = tuple(int(part) for part in celery.__version__.split(".")[:2])
 
@@ -32,6 +33,11 @@ HOOKS_FAIL_ALONE: Final = _CELERY >= (5, 7)
 #: Before, of all that a failure calls, a hard limit calls the errbacks only, and it sends no event:
 #: https://github.com/celery/celery/pull/10226
 HARD_LIMITS_CALL_HOOKS: Final = _CELERY >= (5, 7)
+
+#: For tests of what such a hook may count on.
+where_hard_limits_call_hooks: Final = pytest.mark.skipif(
+    not HARD_LIMITS_CALL_HOOKS, reason="this Celery calls no on_failure after a hard limit, deployed or live"
+)
 
 #: Before, the caller of a call that rejects its message never hears of it:
 #: https://github.com/celery/celery/pull/10369

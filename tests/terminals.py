@@ -17,7 +17,8 @@ from tests.waiting import PATIENCE, wait_for
 
 #: Makes the terminal the one that Ctrl-C is typed at, then becomes the command.
 _ATTACHED = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell starts in the background
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
@@ -73,7 +74,11 @@ class Terminal:
 
     def wait_for(self, text: str, deadline: float = PATIENCE) -> None:
         """Wait until ``text`` is shown."""
-        wait_for(lambda: text in self.shown, deadline, f"{text!r} is shown")
+        try:
+            wait_for(lambda: text in self.shown, deadline, f"{text!r} is shown")
+        except AssertionError as late:
+            late.add_note(f"shown was: {self.shown!r}")
+            raise
 
     def ended(self, deadline: float = PATIENCE) -> int:
         """Wait for the end of the process and return its exit code."""

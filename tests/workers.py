@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -21,16 +20,17 @@ _made: list[Worker] = []
 
 
 def logs_since(moment: float) -> list[tuple[str, str]]:
-    """Return name and end of the log of each worker that ran at ``moment``, in seconds since the epoch, or later."""
-    ran = [each for each in _made if each.stopped is None or each.stopped >= moment]
-    return [(each.name, text[-_SHOWN:]) for each in ran if (text := each.text())]
+    """Return name and end of the log of each worker that wrote to it at ``moment`` or later.
+
+    Args:
+        moment: in seconds since the epoch.
+    """
+    wrote = [each for each in _made if each.log.exists() and each.log.stat().st_mtime >= moment]
+    return [(each.name, text[-_SHOWN:]) for each in wrote if (text := each.text())]
 
 
 class Worker:
-    """One worker. Owns its process and, in ``folder``'s parent, its log.
-
-    ``stopped`` is when it was, in seconds since the epoch.
-    """
+    """One worker. Owns its process and, in ``folder``'s parent, its log."""
 
     def __init__(self, folder: Path, app: str, name: str, *options: str, **environment: str) -> None:
         self.name = name
@@ -40,7 +40,6 @@ class Worker:
         self._command += ["-l", "INFO", "--without-gossip", "--without-mingle", *options]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self.stopped: float | None = None
         _made.append(self)
 
     def start(self) -> Worker:
@@ -55,7 +54,6 @@ class Worker:
                 stdout=log,
                 stderr=log,
             )
-        self.stopped = None
         process = self._process
         wait_for(
             lambda: process.poll() is not None or self.text().count(" ready.") > before,
@@ -103,7 +101,6 @@ class Worker:
                     print(f"{self.name} did not stop on signal {number}:\n{self.text()[-3000:]}")
         finally:
             self._process = None
-            self.stopped = time.time()
 
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children()

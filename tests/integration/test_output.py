@@ -117,10 +117,10 @@ def test_the_workers_log_has_what_it_has_without_a_listener(place: Place, gate: 
         done.touch()
         before = len(place.worker.text())
         place.caller.do(f"tasks.talk.live.apply_async(({str(done)!r},), output={output}).get(timeout=60)")
+        last = ("succeeded", "child complained", "from C", "in two lines", "at last", "to the task's logger")
         wait_for(
-            lambda: all(each in place.worker.text()[before:] for each in ("succeeded", "child complained")),
-            10,
-            "the worker has logged it",
+            lambda: all(each in place.worker.text()[before:] for each in last),
+            what="the worker has logged it",
         )
         text = place.worker.text()[before:].replace("at last", "at last\n")
         text = re.sub(r"[\da-f-]{36}|[\d.]{3,}|^\[.*?\] ", "", text, flags=re.M)

@@ -14,6 +14,7 @@ import pytest
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 
 from autocelery.errors import HostLost
+from tests import since
 from tests.shops import Caller, Family, Shop, family_of, is_alive, kill, own_shop, stop_worker
 from tests.stopwatch import Stopwatch
 from tests.waiting import wait_for
@@ -219,6 +220,7 @@ def test_nothing_is_left_of_a_worker_that_ends_by(
         stop_worker(own)
 
 
+@since.where_hard_limits_call_hooks
 def test_a_worker_that_stops_lets_a_call_that_failed_just_now_have_its_on_failure(
     shop: Shop, caller: Caller, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from autocelery._blobs import open_store, store_url_for
 from autocelery._blobs.packing import unpack
 from autocelery._config import Home
 from autocelery._signing import keys, worker_keys
+from tests import since
 from tests.shops import Caller, Shop, family_of, is_alive, own_server
 from tests.waiting import PATIENCE, wait_for
 from tests.workers import Worker
@@ -346,6 +347,7 @@ def test_values_that_take_turns_never_cross(fleet: Fleet) -> None:
     assert [fleet.shop.result(each)[:2] for _, each in calls] == [[told, told] for told, _ in calls]
 
 
+@since.where_hard_limits_call_hooks
 def test_a_hook_that_runs_after_its_task_died_has_them_too(fleet: Fleet, tmp_path: Path) -> None:
     place = tmp_path / "mourned"
     with pytest.raises(TimeLimitExceeded):

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -51,6 +51,7 @@ class Outgoing:
     def __init__(self, task_id: str, channel: str, wake: Callable[[bool], None]) -> None:
         self.task_id = task_id
         self.channel = channel
+        self.began_at = time.monotonic()
         #: Whether the store may hold something of it.
         self.is_stored = False
         self.ended_at: float | None = None
@@ -161,8 +162,8 @@ class Outbox:
 
     def opened(self, task_id: str, channel: str) -> Outgoing:
         """Return where the output of a call goes that begins now."""
-        call = Outgoing(task_id, channel, self._awake)
         with self._lock:
+            call = Outgoing(task_id, channel, self._awake)
             self._calls.append(call)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="outbox", daemon=True)
@@ -194,13 +195,13 @@ class Outbox:
             self._hurry.wait(INTERVAL)
 
     def _put(self) -> None:
+        now = time.monotonic()  # before: a call that is not among them began later
         with self._lock:
             calls = list(self._calls)
-        now = time.monotonic()
         store = self._open_store()
         if store is None:
             return self._forget([each for each in calls if each.ended_at is not None])
-        self._listeners.look(store, {each.channel for each in calls}, now)
+        self._listeners.look(store, {each.channel: each.began_at for each in calls}, now)
         heard = [each for each in calls if self._listeners.listens(each.channel)]
         in_turn = self._in_turn(store, heard, now)
         blobs = {name: content for each in in_turn for name, content in each.ready().items()}
@@ -267,9 +268,19 @@ class Listeners:
         """Whether somebody listened to ``channel`` when it was last looked at."""
         return self._seen.get(channel, (None, 0.0))[0] is not None and channel not in self._lapsed
 
-    def look(self, store: BlobStore, channels: Collection[str], now: float) -> None:
-        """Look at all of ``channels`` where that is due, and remove the entries of those who are gone."""
-        if now - self._looked < LOOK_INTERVAL and self._seen.keys() >= set(channels):
+    def look(self, store: BlobStore, channels: Mapping[str, float], now: float) -> None:
+        """Look at all of ``channels`` where that is due, and remove the entries of those who are gone.
+
+        Args:
+            store: where their entries are.
+            channels: the moment at which the latest call of each began: its caller was there a moment before.
+            now: this moment, by the same clock.
+        """
+        has_news = any(
+            each not in self._seen or (began > self._looked and not self.listens(each))
+            for each, began in channels.items()
+        )
+        if now - self._looked < LOOK_INTERVAL and not has_news:
             return
         found = store.get([output.hear(each) for each in channels])
         self._looked = now

@@ -43,6 +43,7 @@ class Listener:
         self._owner = 0
         self._channel = ""
         self._ticks = 0
+        self._renewed = 0.0
 
     @property
     def store(self) -> BlobStore:
@@ -62,7 +63,7 @@ class Listener:
         """
         with self._lock:
             try:
-                self._start()
+                self._be_known()
             except AutoceleryError as exc:
                 logger.warning("The output of %s will not be shown: %s", name, exc)
                 return None
@@ -87,9 +88,11 @@ class Listener:
         with self._lock:
             self._calls.pop(task_id, None)
 
-    def _start(self) -> None:
-        """Make the channel known before the first call is sent; after a fork it is another one."""
+    def _be_known(self) -> None:
+        """Make the channel known before a call is sent, the first or one after a pause; after a fork it is another."""
         if self._owner == os.getpid():
+            if time.monotonic() - self._renewed > INTERVAL:
+                self._renew()
             return
         self._channel = secrets.token_hex(16)
         self._calls.clear()
@@ -119,6 +122,7 @@ class Listener:
     def _renew(self) -> None:
         self._ticks += 1
         self.store.put({output.hear(self._channel): str(self._ticks).encode()})
+        self._renewed = time.monotonic()
 
     def _leave(self) -> None:
         if self._owner == os.getpid():

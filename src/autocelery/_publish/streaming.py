@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from celery.result import AsyncResult
@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 #: Seconds between two looks for output, and for what is the last of it.
 INTERVAL = 0.1
 SHORT_INTERVAL = 0.02
-#: Seconds between two looks whether a call has ended that did not say so, and for which its last words are waited for.
+#: Seconds between two looks whether a call has ended that did not say so, and for which its last words are waited
+#: for. They are counted in looks for them: while a machine stands still nothing comes.
 LOOK_INTERVAL = 1.0
 GRACE = 2.0
 #: How many calls a follower follows at once.
@@ -82,25 +83,27 @@ class _Over:
 
     def __init__(self, results: Sequence[AsyncResult]) -> None:
         self._results = {each.id: each for each in results}
-        self._since: dict[str, float] = {}
+        self._waited: dict[str, int] = {}
         self._looked = time.monotonic()
 
     def is_over(self, reader: Reader) -> bool:
-        """Whether a call has said that it ended, or did so long enough ago for its last words to have come.
+        """Whether a call has said that it ended, or its last words were looked for often enough since it did.
 
         A result may be there before a word of the run that it is of.
         """
-        since = self._since.get(reader.task_id)
-        return reader.has_ended or (since is not None and time.monotonic() - since > GRACE)
+        return reader.has_ended or self._waited.get(reader.task_id, 0) * INTERVAL > GRACE
 
-    def look(self, task_ids: Iterable[str]) -> None:
-        """Ask the result backend, where that is due."""
+    def look(self, task_ids: Collection[str]) -> None:
+        """Note that nothing came of these calls; ask the result backend, where that is due, whether they have ended."""
+        for task_id in task_ids:
+            if task_id in self._waited:
+                self._waited[task_id] += 1
         if time.monotonic() - self._looked < LOOK_INTERVAL:
             return
         self._looked = time.monotonic()
         for task_id in task_ids:
-            if task_id not in self._since and has_result(self._results[task_id]):
-                self._since[task_id] = self._looked
+            if task_id not in self._waited and has_result(self._results[task_id]):
+                self._waited[task_id] = 0
 
 
 def has_result(result: AsyncResult) -> bool:
@@ -149,10 +152,11 @@ class Follower:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(GRACE)
-        deadline = time.monotonic() + GRACE
+        looks = 0
         with contextlib.suppress(OSError, ValueError):  # nobody reads what is printed any more
-            while any(has_ended(each) for each in self.following()) and time.monotonic() < deadline:
+            while any(has_ended(each) for each in self.following()) and looks * SHORT_INTERVAL < GRACE:
                 if not self._step():
+                    looks += 1
                     time.sleep(SHORT_INTERVAL)
             self._printer.close()
         for task_id in self.following():

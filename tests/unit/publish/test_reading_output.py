@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,8 @@ from autocelery._blobs import output
 from autocelery._blobs.output import Chunk, End, Piece
 from autocelery._hosting import outbox as outboxes
 from autocelery._hosting.outbox import Outbox, Outgoing
+from autocelery._publish import listening
+from autocelery._publish.listening import Listener
 from autocelery._publish.reading import Output, Reader, read_all
 from autocelery.testing import MemoryStore
 from tests.waiting import wait_for
@@ -159,6 +162,26 @@ def test_of_a_caller_that_is_gone_nothing_is_kept(
     call.add(printed("not heard\n"))
     store.put({output.hear(CHANNEL): b"2"})
     wait_for(lambda: store.names(".out"), what="the caller is back")
+
+
+def test_a_caller_who_was_silent_for_long_is_heard_from_its_next_call_on(
+    store: MemoryStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(outboxes, "LAPSE", 0.05)
+    monkeypatch.setattr(listening, "INTERVAL", 0.0)  # every pause is a long one
+    monkeypatch.setattr(Listener, "_serve", lambda self: None)  # and gives no sign of life
+    listener = Listener(lambda: store)
+    for number in range(3):
+        task_id = f"call {number}"
+        channel = listener.ask(task_id, "shop.say")
+        assert channel is not None
+        call = outbox.opened(task_id, channel)
+        call.add(printed("heard\n"))
+        call.end(final=True)  # before anybody looks again who listens
+        assert text_of(read_to_the_end(store, Reader(task_id))) == "heard\n"
+        listener.close(task_id)
+        wait_for(partial(store.missing, [output.hear(channel)]), what="the caller is taken for gone")
 
 
 def test_where_nobody_has_listened_nothing_is_put(outbox: Outbox, store: MemoryStore) -> None:

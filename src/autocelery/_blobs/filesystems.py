@@ -28,6 +28,8 @@ _WHOLE = frozenset(
     {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "cos", "tos"}
 )
 _BESIDE = ".new-"
+#: How often a file is written whose folder goes away meanwhile.
+_ATTEMPTS = 5
 #: What targets call the time of the last change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
@@ -114,7 +116,8 @@ class Filesystem:
 
     def below(self, folder: str) -> Iterable[Stored]:
         """List the files."""
-        with self._using() as at:
+        found: dict[str, Any] = {}
+        with self._using() as at, suppress(FileNotFoundError):  # a folder may go while it is listed
             found = at.files.find(f"{at.root}/{folder}".rstrip("/"), detail=True)
         for path, told in found.items():
             key = path.strip("/").removeprefix(at.root.strip("/")).strip("/")
@@ -158,14 +161,22 @@ class Filesystem:
 
 
 def _write_beside(files: Any, path: str, value: bytes) -> None:
-    folder = path.rpartition("/")[0]
-    scratch = f"{folder}/{_BESIDE}{secrets.token_hex(8)}"
+    """Write a file, and its folder before it where that is missing, even if somebody removes it at this moment."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            if attempt:
+                files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            return _write_once(files, path, value)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    return None
+
+
+def _write_once(files: Any, path: str, value: bytes) -> None:
+    scratch = f"{path.rpartition('/')[0]}/{_BESIDE}{secrets.token_hex(8)}"
     try:
         files.pipe_file(scratch, value)
-    except FileNotFoundError:
-        files.makedirs(folder, exist_ok=True)
-        files.pipe_file(scratch, value)
-    try:
         files.mv(scratch, path)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -163,6 +164,25 @@ def test_a_target_that_does_not_answer_costs_a_bounded_time_each_time(
             with pytest.raises(StoreUnavailable, match="no answer"):
                 store.get([ONE])
     assert time.monotonic() - began < 5
+
+
+def test_a_folder_that_is_wiped_while_it_is_written_and_listed_loses_blobs_and_no_call(place: Path) -> None:
+    done = threading.Event()
+
+    def wipe() -> None:
+        while not done.wait(0.002):
+            shutil.rmtree(place, ignore_errors=True)
+
+    wiping = threading.Thread(target=wipe)
+    wiping.start()
+    try:
+        with closing(in_files(place)) as store:
+            for number in range(200):
+                store.put({f"{number:064x}": b"x", f"{number:064x}.need": b"y"})
+                store.names(".need")
+    finally:
+        done.set()
+        wiping.join()
 
 
 @pytest.mark.parametrize(("url", "said"), [("fsspec+nothing://x", "not known"), ("fsspec+gs://x", "gcsfs")])

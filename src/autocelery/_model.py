@@ -42,12 +42,14 @@ class Lock:
     ``is_alone`` asks for an environment without anything of the worker's own packages.
     ``runtime`` is the Celery of its author, with all that it and autocelery need there: what an environment
     that stands alone holds besides, and any other has from the worker.
+    ``asked`` are the names of pins that a call asked for: those have to be there in that very version.
     """
 
     pins: tuple[Pin, ...] = ()
     source: str = "installed"
     is_alone: bool = False
     runtime: tuple[Pin, ...] = ()
+    asked: tuple[str, ...] = ()
 
     @property
     def complete(self) -> tuple[Pin, ...]:

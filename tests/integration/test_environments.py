@@ -17,7 +17,13 @@ import psutil
 import pytest
 
 from autocelery._hosting.by_environment import KEPT
-from autocelery.errors import EnvironmentMismatch, EnvironmentNotBuilt, PackageMissing
+from autocelery.errors import (
+    ConfigurationError,
+    EnvironmentMismatch,
+    EnvironmentNotBuilt,
+    LockInvalid,
+    PackageMissing,
+)
 from tests.shops import Caller, Shop, family_of, is_alive, own_shop, stop_worker
 from tests.waiting import wait_for
 from tests.wheels import installed, make_wheel
@@ -121,6 +127,35 @@ def test_two_versions_of_a_package_run_side_by_side(
     other = caller_with(shop, index, tmp_path, "greeting-2.0", "politeness-1.0")
     calls = [who.send("greet") for _ in range(5) for who in (caller, other)]
     assert [shop.result(each) for each in calls] == ["hello.", "hello!"] * 5
+
+
+def test_a_call_may_ask_for_a_package_that_neither_the_project_nor_the_caller_has(
+    shop: Shop, worker: Worker, index: Path
+) -> None:
+    plain = shop.caller(UV_NO_INDEX="1", UV_FIND_LINKS=str(index))
+    sent = "auto.live(tasks.greet, packages=[{!r}]).delay().id"
+    calls = [plain.do(sent.format(f"greeting=={version}.*")) for version in (1, 2, 1)]
+    assert [shop.result(each) for each in calls] == ["hello.", "hello!", "hello."]
+    by_value = "auto.live(lambda: __import__('greeting').VERSION, packages=['greeting<2']).delay().id"
+    assert shop.result(plain.do(by_value)) == "1.0"
+    with pytest.raises(ModuleNotFoundError, match="greeting"):
+        shop.result(plain.send("greet"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused"),
+    [
+        ("tasks.greet, packages=['greeting>=9']", LockInvalid),
+        ("tasks.greet, packages='greeting'", ConfigurationError),
+        ("auto.snapshot(), packages=['greeting']", ConfigurationError),
+        ("tasks.greet.using(auto.snapshot()), packages=['greeting']", ConfigurationError),
+    ],
+)
+def test_packages_that_cannot_be_had_are_refused_before_anything_is_sent(
+    shop: Shop, caller: Caller, sent: str, refused: type[Exception]
+) -> None:
+    with pytest.raises(refused):
+        caller.do(f"auto.live({sent}).delay().id")
 
 
 def test_a_package_that_the_worker_itself_has_loaded_is_replaced_in_hosts_only(

@@ -30,16 +30,23 @@ def installed_here() -> dict[str, str]:
     return found
 
 
-def to_build(pins: Collection[Pin], installed: Mapping[str, str]) -> tuple[Pin, ...]:
+def to_build(
+    pins: Collection[Pin], installed: Mapping[str, str], asked: Collection[str] = ()
+) -> tuple[Pin, ...]:
     """Return the pins that an overlay has to hold, none where ``installed`` satisfies them all.
 
-    It satisfies a pin with the same major version. Where one pin is not
-    satisfied, the overlay holds all that differ at all: packages that were
-    tried together run together.
+    It satisfies a pin with the same major version, and one that was ``asked``
+    for by its name with the same version. Where one pin is not satisfied, the
+    overlay holds all that differ at all: packages that were tried together run
+    together.
     """
-    if all(is_compatible(installed.get(pin.name), pin.version) for pin in pins):
+    if all(_does(installed.get(pin.name), pin, pin.name in asked) for pin in pins):
         return ()
     return tuple(pin for pin in pins if installed.get(pin.name) != pin.version)
+
+
+def _does(here: str | None, pin: Pin, is_asked: bool) -> bool:
+    return here == pin.version if is_asked else is_compatible(here, pin.version)
 
 
 def is_compatible(here: str | None, wanted: str) -> bool:

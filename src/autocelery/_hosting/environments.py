@@ -82,7 +82,7 @@ class Environments:
             return self._alone(lock, python)
         if not self._builds:
             return Chosen(self._installed)
-        pins = to_build(lock.pins, self._installed)
+        pins = to_build(lock.pins, self._installed, lock.asked)
         clashing = clashes(pins, self._needs)
         if clashing:
             raise EnvironmentMismatch(

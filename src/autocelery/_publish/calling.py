@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from celery import Celery, group
 from celery.app.task import Task
@@ -17,8 +17,11 @@ from autocelery._publish.targeting import target
 from autocelery.errors import BrokerUnavailable, WrongCall
 from autocelery_host.header import HEADER, LIVE_TASK, exec_options, header_for
 
-#: Gives the snapshot that a call of this task runs; asked at each call.
-Source = Callable[[Task], Snapshot]
+
+class Source(Protocol):
+    """Gives the snapshot that a call of ``task`` runs, with the packages ``asked`` for; it is asked at each call."""
+
+    def __call__(self, task: Task, /, asked: tuple[str, ...] = ()) -> Snapshot: ...
 
 
 class LiveCall:
@@ -35,7 +38,7 @@ class LiveCall:
         self._output = output
         self._env = env
         self._snapshot = source if isinstance(source, Snapshot) else None
-        self.source: Source = (lambda _: source) if isinstance(source, Snapshot) else source
+        self.source: Source = (lambda task, asked=(): source) if isinstance(source, Snapshot) else source
 
     @property
     def name(self) -> str:
@@ -45,6 +48,15 @@ class LiveCall:
     def pinned(self) -> LiveCall:
         """Return the same call with the snapshot of now, however often it is sent."""
         return self._with(self.source(self._task))
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether its calls run a snapshot that was chosen when it was made."""
+        return self._snapshot is not None
+
+    def _from(self, source: Source) -> LiveCall:
+        """Return the same call of what ``source`` gives."""
+        return LiveCall(self._task, source, self._output, self._env)
 
     def _asking_for(self, output: bool, env: Collection[str]) -> LiveCall:
         """Return the same call, with its output sent if ``output``, and with the variables ``env`` too."""

@@ -105,11 +105,12 @@ class Collector:
             self._top = locating.top_for(self._app)
         return self._top
 
-    def collect(self, values: bytes | None = None) -> Collected:
+    def collect(self, values: bytes | None = None, asked: tuple[str, ...] = ()) -> Collected:
         """Return the tree as it is now; nothing is sent.
 
         Args:
             values: the blob with functions that are in no module.
+            asked: the packages that the call asks for, as requirements.
 
         Raises:
             SnapshotError: the tree cannot be shipped, or its lock is no good.
@@ -117,13 +118,13 @@ class Collector:
         with self._lock:
             tree = self._collect_root(self.top, values)
             roots = roots_of(self.top)
-            beside = self._needed(_packages(_inside(roots), (tree,)))
+            beside = self._needed(_packages(_inside(roots), (tree,)), asked=asked)
             if beside.folders:
                 roots = roots_of(self.top, [folder for _, folder in beside.folders])
             outside = [root.top for root in roots.roots[1:]]
             found = (tree, *(self._collect_root(each, values) for each in outside))
             packages = _packages(roots, found)
-            needed = self._needed(packages, outside) if outside else beside
+            needed = self._needed(packages, outside, asked) if outside else beside
             rules = ShipRules.read(self.top)
             made_of = (
                 roots,
@@ -139,12 +140,14 @@ class Collector:
             self._latest = (made_of, collected)
             return collected
 
-    def _needed(self, packages: tuple[Package, ...], outside: Collection[Path] = ()) -> Needed:
+    def _needed(
+        self, packages: tuple[Package, ...], outside: Collection[Path] = (), asked: tuple[str, ...] = ()
+    ) -> Needed:
         if self._needer is None:
             self._needer = Needer(self.top)
         runtime = runtime_names(transports_of(self._app))
         rules = ShipRules.read(self.top)
-        return self._needer.needed(locating.start_for(self._app), rules, packages, outside, runtime)
+        return self._needer.needed(locating.start_for(self._app), rules, packages, outside, runtime, asked)
 
     def _collect_root(self, top: Path, values: bytes | None) -> CollectedTree:
         if self._memory is None:
@@ -167,7 +170,9 @@ class Collector:
         environment = ShipRules.read(self.top).environment
         if environment == "worker":
             return None
-        return locks.encode(Lock(needed.pins, needed.source, environment == "own", needed.runtime))
+        return locks.encode(
+            Lock(needed.pins, needed.source, environment == "own", needed.runtime, needed.asked)
+        )
 
     def _described(
         self,

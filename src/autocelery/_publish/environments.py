@@ -171,12 +171,11 @@ def _without_building(worker: WorkerReport, collected: Collected) -> Iterator[Pr
 def _lacking(worker: WorkerReport, collected: Collected) -> tuple[Pin, ...]:
     """Return what differs of the pins of the lock, or, without one, of the packages that are imported."""
     if collected.manifest.lock:
-        needed = collected.lock.pins
-    else:
-        needed = tuple(
-            Pin(canonicalize_name(each.distribution), each.version) for each in collected.manifest.packages
-        )
-    return to_build(needed, dict(worker.packages))
+        return to_build(collected.lock.pins, dict(worker.packages), collected.lock.asked)
+    imported = tuple(
+        Pin(canonicalize_name(each.distribution), each.version) for each in collected.manifest.packages
+    )
+    return to_build(imported, dict(worker.packages))
 
 
 def _is_native_here(name: str) -> bool:

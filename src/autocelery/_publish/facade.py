@@ -18,7 +18,7 @@ from autocelery._model import Snapshot
 from autocelery._publish import variables
 from autocelery._publish.calling import LiveCall, Source, is_in_main, task_from, task_of
 from autocelery._publish.targeting import target
-from autocelery.errors import AppNotFound, NotShippable
+from autocelery.errors import AppNotFound, ConfigurationError, NotShippable
 from autocelery_host import aims, current_snapshot, messages
 from autocelery_host.header import Target
 
@@ -93,22 +93,30 @@ class Autocelery:
             **options: of Celery's ``@app.task``, such as ``time_limit=60``;
                 ``output=True``, so that `stream` gives what the calls print;
                 ``env=["API_KEY"]``, environment variables to take along beside
-                those that the project names, encrypted to the workers.
+                those that the project names, encrypted to the workers;
+                ``packages=["polars==1.*"]``, requirements (PEP 508) to have
+                beside what the project needs. uv finds their versions here,
+                and workers have exactly those.
 
         Raises:
-            ConfigurationError: ``env`` is no list of names.
+            ConfigurationError: ``env`` is no list of names, ``packages`` none of requirements, or they are to
+                be had with a snapshot that is there already.
             NotShippable: the function refers to what cannot be pickled.
         """
         output = bool(options.pop("output", False))
         env = _config.variable_names(options.pop("env", ()))
+        asked = _requirements(options.pop("packages", ()), function)
+        source: Source = partial(self.source, asked=asked) if asked else self.source
         if function is None or isinstance(function, Snapshot):
-            return self._sending(function or self.source, output, env)
+            return self._sending(function or source, output, env)
         if isinstance(function, LiveCall):
+            if asked:
+                function = function._from(partial(function.source, asked=asked))
             return function._asking_for(output, env) if output or env else function
         if isinstance(function, Task):
-            return LiveCall(function, self.source, output, env)
+            return LiveCall(function, source, output, env)
         task = task_from(self.app, function, dict(options))
-        return LiveCall(task, self._with_value, output, env)
+        return LiveCall(task, partial(self._with_value, asked=asked), output, env)
 
     def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
         """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or the first digits of its id."""
@@ -182,13 +190,25 @@ class Autocelery:
         """Return what a call of ``task`` in ``__main__`` runs that hangs on a call of ``main``: with its variables."""
         return target(self, task, self.source, self.shipper.sealer.names_in(main.variables))
 
-    def source(self, task: Task | None) -> Snapshot:
-        """Return the snapshot that a live call of ``task`` sent now runs."""
-        if task is not None and is_in_main(task) and current_snapshot() is None:
-            return self._with_value(task)
-        return self.snapshot()
+    def source(self, task: Task | None, asked: tuple[str, ...] = ()) -> Snapshot:
+        """Return the snapshot that a live call of ``task`` sent now runs.
 
-    def _with_value(self, task: Task) -> Snapshot:
+        Args:
+            task: what is called, where this process knows it.
+            asked: requirements of the call itself.
+        """
+        if task is not None and is_in_main(task) and current_snapshot() is None:
+            return self._with_value(task, asked)
+        if not asked:
+            return self.snapshot()
+        if current_snapshot() is not None:
+            raise NotShippable(
+                f"packages={list(asked)}: a live task has no key to sign another environment with. Ask for them "
+                "where the first call is sent from."
+            )
+        return self.shipper.ship(asked=asked)
+
+    def _with_value(self, task: Task, asked: tuple[str, ...] = ()) -> Snapshot:
         if current_snapshot() is not None:
             raise NotShippable(
                 f"{task.name} is in no module, and a live task has no key to sign it with. Move the function into "
@@ -196,7 +216,7 @@ class Autocelery:
             )
         from autocelery._publish.values import packed_tasks
 
-        return self.shipper.ship(packed_tasks(self.app, {task.name: task}))
+        return self.shipper.ship(packed_tasks(self.app, {task.name: task}), asked)
 
     def found(self, prefix: str) -> Snapshot:
         """Return the one snapshot in the store that begins with ``prefix``.
@@ -210,6 +230,19 @@ class Autocelery:
 
     def __repr__(self) -> str:
         return f"<Autocelery of {self.app.main or 'an app without a name'}>"
+
+
+def _requirements(packages: object, function: object) -> tuple[str, ...]:
+    if not packages:
+        return ()
+    from autocelery._env import adding
+
+    if isinstance(function, Snapshot) or (isinstance(function, LiveCall) and function.is_pinned):
+        raise ConfigurationError(
+            "packages=... is for what is shipped now, and a snapshot that is there already has its packages. Leave "
+            "one of the two out."
+        )
+    return adding.read(packages)
 
 
 @contextmanager

@@ -8,15 +8,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from autocelery._env import adding
 from autocelery._env.locks import finding, reading
 from autocelery._env.locks.choosing import Elsewhere, Needs, needs_of
 from autocelery._env.locks.model import LockFile, Mends
 from autocelery._env.pins import canonical_version, installed_state
 from autocelery._model import Package, Pin
 from autocelery._snapshot.rules import ShipRules
-from autocelery.errors import LockInvalid
+from autocelery.errors import ConfigurationError, LockInvalid
 
 #: What the name of a lock may not hold on the wire.
 _ODD = re.compile(r"[^\w .+@/-]")
@@ -28,7 +30,7 @@ class Needed:
 
     ``source`` is where the versions of ``pins`` are from, as `Lock` has it; ``runtime`` likewise.
     ``path`` is that file, ``several`` are files that were passed over because
-    none of them is the one.
+    none of them is the one. ``asked`` are the names of the pins that a call asked for.
     """
 
     pins: tuple[Pin, ...] = ()
@@ -41,6 +43,7 @@ class Needed:
     differing: tuple[tuple[str, str, str], ...] = ()
     unfit: tuple[tuple[str, str], ...] = ()
     several: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 class Needer:
@@ -61,6 +64,7 @@ class Needer:
         packages: Iterable[Package],
         outside: Collection[Path] = (),
         runtime: frozenset[str] = frozenset(),
+        asked: tuple[str, ...] = (),
     ) -> Needed:
         """Return what is needed, by what the project says or else by what is installed.
 
@@ -70,13 +74,20 @@ class Needer:
             packages: what the code imports.
             outside: the folders outside of the working tree that are shipped too: what they say counts as well.
             runtime: what Celery and autocelery are made of here, by canonical names.
+            asked: requirements of the call itself, as `adding.read` returns them.
 
         Raises:
             LockInvalid: a lock is malformed, contradicts itself or another one, is out of date, or names a
-                folder that is not there.
-            ConfigurationError: the project names a lock that is not there.
+                folder that is not there; or what the call asks for does not go together with it.
+            ConfigurationError: the project names a lock that is not there; or the call asks for packages, and
+                workers are to build none.
         """
         if rules.environment == "worker":
+            if asked:
+                raise ConfigurationError(
+                    f'packages={list(asked)} would have to be installed, and environment = "worker" in '
+                    "[tool.autocelery] says that nothing is. Remove one of the two."
+                )
             return Needed()
         is_named = rules.lock is not None
         found = finding.named(rules.lock, self._top) if rules.lock else finding.found_for(start, self._top)
@@ -86,12 +97,12 @@ class Needer:
         imported = frozenset(each.distribution for each in packages)
         is_alone = rules.environment == "own"
         made_of = (tuple(map(id, files)), imported, runtime, found.several, is_alone, installed_state())
-        key = bool(outside)
+        key = bool(outside), asked
         kept = self._latest.get(key)
         if kept is None or kept[0] != (made_of, files) or not _are_there(kept[1]):
             self._latest[key] = kept = (
                 (made_of, files),
-                self._worked_out(files, imported, runtime, found.several, is_alone),
+                _with_asked(self._worked_out(files, imported, runtime, found.several, is_alone), asked),
             )
         return kept[1]
 
@@ -126,6 +137,18 @@ class Needer:
 
     def _shown(self, path: Path) -> str:
         return _ODD.sub("-", os.path.relpath(path, self._top))
+
+
+def _with_asked(needed: Needed, asked: tuple[str, ...]) -> Needed:
+    if not asked:
+        return needed
+    pins = {pin.name: pin for pin in (*needed.pins, *adding.added(asked, needed.pins))}
+    return replace(
+        needed,
+        pins=tuple(pins[name] for name in sorted(pins)),
+        runtime=tuple(pin for pin in needed.runtime if pin.name not in pins),
+        asked=tuple(sorted({canonicalize_name(Requirement(each).name) for each in asked})),
+    )
 
 
 def at_their_versions(packages: Iterable[Package], pins: Iterable[Pin]) -> tuple[Package, ...]:

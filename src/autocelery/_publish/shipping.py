@@ -99,11 +99,12 @@ class Shipper:
         if len(self._env) > REMEMBERED:
             self._env.popitem(last=False)
 
-    def ship(self, values: bytes | None = None) -> Snapshot:
+    def ship(self, values: bytes | None = None, asked: tuple[str, ...] = ()) -> Snapshot:
         """Return the snapshot of the tree as it is now, once workers can fetch it.
 
         Args:
             values: the blob with functions that are in no module.
+            asked: the packages that the call asks for, as requirements.
 
         Raises:
             SnapshotError: the tree cannot be shipped; nothing was sent.
@@ -111,7 +112,7 @@ class Shipper:
         """
         with self._lock:
             for _ in range(ATTEMPTS):
-                collected = self._collector.collect(values)
+                collected = self._collector.collect(values, asked)
                 withholding.check(collected, self._told)
                 if self._sent(collected):
                     break

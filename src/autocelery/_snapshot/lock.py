@@ -11,7 +11,7 @@ from autocelery._model import Lock, Pin
 from autocelery._snapshot.canonical import canonical_json, parse_canonical
 from autocelery.errors import SnapshotInvalid
 
-VERSION = 2
+VERSION = 3
 
 #: What the builder of an environment is handed: canonical names (PEP 503) and versions (PEP 440), nothing else.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -22,7 +22,7 @@ _SOURCE = re.compile(r"[\w .+@/-]{1,200}")
 
 def encode(lock: Lock) -> bytes:
     """Return the canonical bytes of ``lock``."""
-    told = {"v": VERSION, "source": lock.source, "alone": lock.is_alone}
+    told = {"v": VERSION, "source": lock.source, "alone": lock.is_alone, "asked": sorted(lock.asked)}
     return canonical_json({**told, "pins": _listed(lock.pins), "runtime": _listed(lock.runtime)})
 
 
@@ -48,7 +48,13 @@ def decode(raw: bytes) -> Lock:
         raise SnapshotInvalid(
             "The lock does not say where it is from and how it is meant. Ship the snapshot again."
         )
-    return Lock(pins, source, is_alone, runtime)
+    return Lock(pins, source, is_alone, runtime, _asked(value.get("asked"), pins))
+
+
+def _asked(value: object, pins: tuple[Pin, ...]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not {pin.name for pin in pins}.issuperset(value):
+        raise SnapshotInvalid("The lock does not pin what was asked for. Ship the snapshot again.")
+    return tuple(value)
 
 
 def _pins(value: object) -> tuple[Pin, ...]:

@@ -107,7 +107,17 @@ def test_a_forged_hash_is_refused(hashes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"source": ""}, {"source": "a\nb"}, {"source": 1}, {"alone": 1}, {"v": 1}]
+    "changed",
+    [
+        {"source": ""},
+        {"source": "a\nb"},
+        {"source": 1},
+        {"alone": 1},
+        {"v": 1},
+        {"asked": ["b"]},
+        {"asked": 1},
+        {"runtime": 1},
+    ],
 )
 def test_a_lock_that_does_not_say_what_it_is_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(SnapshotInvalid):
@@ -115,12 +125,18 @@ def test_a_lock_that_does_not_say_what_it_is_is_refused(changed: dict[str, objec
 
 
 def test_a_lock_goes_and_comes_back() -> None:
-    kept = Lock((Pin("a", "1.0", ("sha256:" + "a" * 64,)), Pin("b", "2.0")), "sub/uv.lock", is_alone=True)
+    kept = Lock(
+        (Pin("a", "1.0", ("sha256:" + "a" * 64,)), Pin("b", "2.0")),
+        "sub/uv.lock",
+        is_alone=True,
+        asked=("b",),
+    )
     assert lock.decode(lock.encode(kept)) == kept
+    assert lock.decode(lock.canonical_json(made_of([]))) == Lock(source="uv.lock")
 
 
 def made_of(pins: list[object]) -> dict[str, object]:
-    return {"v": lock.VERSION, "pins": pins, "source": "uv.lock", "alone": False}
+    return {"v": lock.VERSION, "pins": pins, "source": "uv.lock", "alone": False, "asked": [], "runtime": []}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def decode(raw: bytes) -> Lock:
 
 
 def _asked(value: object, pins: tuple[Pin, ...]) -> tuple[str, ...]:
-    if not isinstance(value, list) or not {pin.name for pin in pins}.issuperset(value):
+    names = {pin.name for pin in pins}
+    if not isinstance(value, list) or not all(isinstance(each, str) and each in names for each in value):
         raise SnapshotInvalid("The lock does not pin what was asked for. Ship the snapshot again.")
     return tuple(value)
 

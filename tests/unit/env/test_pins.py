@@ -116,6 +116,7 @@ def test_a_forged_hash_is_refused(hashes: object) -> None:
         {"v": 1},
         {"asked": ["b"]},
         {"asked": 1},
+        {"asked": [["b"]]},
         {"runtime": 1},
     ],
 )

@@ -17,7 +17,7 @@ from kombu.exceptions import EncodeError
 
 from autocelery.errors import AutoceleryError, DatabaseNotMigrated
 from autocelery.presets import _arguments
-from autocelery_host.messages import HEADER
+from autocelery_host.header import HEADER
 
 #: Set while a task sends its own successor, which must go out although its transaction is rolled back.
 _at_once: ContextVar[bool] = ContextVar("autocelery_at_once", default=False)

@@ -14,16 +14,19 @@ from kombu.exceptions import EncodeError
 __all__ = [
     "AgentUnavailable",
     "AppNotFound",
+    "ArgumentNotSerializable",
     "AttachmentAltered",
     "AttachmentError",
     "AttachmentMissing",
     "AttachmentUnreadable",
     "AutoceleryError",
     "BadFileName",
+    "BrokerNotConfigured",
     "BrokerUnavailable",
     "CodeNotImportable",
     "ConfigurationError",
     "ConflictingRoots",
+    "DatabaseNotMigrated",
     "DiskFull",
     "EmptyTree",
     "EnvironmentMismatch",
@@ -284,6 +287,18 @@ class AgentUnavailable(AutoceleryError):
 
 class DiskFull(AutoceleryError):
     """The disk that holds autocelery's keys and caches has no room."""
+
+
+class ArgumentNotSerializable(AutoceleryError, EncodeError):
+    """An argument of a deployed call is nothing that the app's serializer carries; nothing was sent."""
+
+
+class BrokerNotConfigured(ConfigurationError):
+    """Neither the project nor the environment names a broker, and tasks may not run in the calling process."""
+
+
+class DatabaseNotMigrated(ConfigurationError):
+    """The tables that results are stored in are missing, or older than the code."""
 
 
 class BrokerUnavailable(AutoceleryError):

@@ -1,0 +1,116 @@
+"""The class of a Django project's tasks: sent after the commit, and only with what can be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+from celery.contrib.django.task import DjangoTask
+from celery.result import AsyncResult
+from celery.utils import uuid
+from django.db import ProgrammingError, connections, transaction
+from django.db.utils import OperationalError
+from kombu.exceptions import EncodeError
+
+from autocelery.errors import AutoceleryError, DatabaseNotMigrated
+from autocelery.presets import _arguments
+from autocelery_host.header import HEADER
+
+#: Set while a task sends its own successor, which must go out although its transaction is rolled back.
+_at_once: ContextVar[bool] = ContextVar("autocelery_at_once", default=False)
+#: What belongs to the moment of a call and is not kept until a commit.
+_OF_THE_MOMENT = ("producer", "connection", "publisher")
+
+
+class ProjectTask(DjangoTask):
+    """A task whose calls, inside a transaction, are sent when it is committed.
+
+    ``send_on_commit`` of a task, or of one call, is for those that should
+    not wait: ``task.apply_async(args, send_on_commit=False)``.
+    """
+
+    abstract = True
+    #: ``None``: as the setting ``CELERY_TASK_DELAY_ON_COMMIT`` says.
+    send_on_commit: bool | None = None
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> AsyncResult:
+        """Send the task now, or, where a transaction is open, after its commit. The id is known at once.
+
+        Raises:
+            ArgumentNotSerializable: an argument is a model instance or something else that cannot be sent.
+            DatabaseNotMigrated: the tables that results are stored in are missing.
+        """
+        waits = options.pop("send_on_commit", None)
+        alias = _open_transaction() if self._waits(waits) else None
+        if alias is None:
+            return self._send(args, kwargs, options)
+        if HEADER not in (options.get("headers") or {}):
+            _arguments.check(self, args, kwargs, self._serializer(options))
+        kept = {name: value for name, value in options.items() if name not in _OF_THE_MOMENT}
+        kept["task_id"] = kept.get("task_id") or uuid()
+        later = partial(self.apply_async, args, kwargs, send_on_commit=waits, **kept)
+        transaction.on_commit(later, using=alias)
+        return self.AsyncResult(kept["task_id"])
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        """Send the retry at once: its exception rolls the transaction back, and would take it along."""
+        with _sending_at_once():
+            return super().retry(*args, **kwargs)
+
+    def replace(self, sig: Any) -> Any:
+        """Send the replacement at once, for the same reason."""
+        with _sending_at_once():
+            return super().replace(sig)
+
+    def _waits(self, said: bool | None) -> bool:
+        for each in (False if _at_once.get() else None, said, self.send_on_commit):
+            if each is not None:
+                return each
+        return bool(self.app.conf.get("task_delay_on_commit"))
+
+    def _send(self, args: Any, kwargs: Any, options: dict[str, Any]) -> AsyncResult:
+        try:
+            return super().apply_async(args, kwargs, **options)
+        except (EncodeError, TypeError) as error:
+            if isinstance(error, AutoceleryError):
+                raise
+            _arguments.check(self, args, kwargs, self._serializer(options))
+            raise  # of something else
+        except (OperationalError, ProgrammingError) as error:
+            if "django_celery_results" not in str(error):
+                raise
+            from autocelery.presets.django._workers import not_migrated
+
+            raise DatabaseNotMigrated(not_migrated()) from error
+
+    def _serializer(self, options: dict[str, Any]) -> str:
+        return str(options.get("serializer") or self.serializer or self.app.conf.task_serializer)
+
+
+@contextmanager
+def _sending_at_once() -> Iterator[None]:
+    token = _at_once.set(True)
+    try:
+        yield
+    finally:
+        _at_once.reset(token)
+
+
+def _open_transaction() -> str | None:
+    """Return the alias of a database in which a transaction is open, if there is one.
+
+    The transaction that a ``TestCase`` puts around each test is never
+    committed, so it is none: tests see their results.
+    """
+    for connection in connections.all(initialized_only=True):
+        blocks = connection.atomic_blocks
+        if connection.in_atomic_block and any(not _is_of_a_test(block) for block in blocks):
+            return str(connection.alias)
+    return None
+
+
+def _is_of_a_test(block: Any) -> bool:
+    return bool(getattr(block, "_from_testcase", False))

@@ -1,0 +1,103 @@
+"""Django projects of a test's own, as ``startproject`` makes them, with the preset at the end of their settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import PATIENCE
+from tests.workers import Worker
+
+#: What the documentation tells a reader to add.
+_PRESET = "\nfrom autocelery.presets.django import configure\nconfigure(globals(){options})\n"
+#: Variables that would tell the preset something that a test does not mean.
+_OF_THE_DESK = (
+    "REDIS_URL",
+    "ENVIRONMENT",
+    "CELERY_BROKER_URL",
+    "CELERY_RESULT_BACKEND",
+    "DJANGO_SETTINGS_MODULE",
+)
+
+
+#: What makes a project of that name ready, by path: the commands that make it take seconds.
+_READY: dict[str, dict[str, bytes]] = {}
+
+
+class Project:
+    """A Django project in ``folder``, which is not there yet; ``environment`` is what its processes see besides.
+
+    It has no migrations applied until `migrate`, and no Celery app until
+    ``manage("startautocelery", "--no-input")``.
+    """
+
+    def __init__(self, folder: Path, name: str = "shop", options: str = "", **environment: str) -> None:
+        self.folder, self.name, self.environment = folder, name, environment
+        folder.mkdir()
+        self._run("-m", "django", "startproject", name, ".").check_returncode()
+        self.append("settings.py", _PRESET.format(options=f", {options}" if options else ""))
+
+    def append(self, path: str, text: str) -> None:
+        """Add ``text`` to the end of a file of the project's package, which need not be there."""
+        with (self.folder / self.name / path).open("a") as file:
+            file.write(text)
+
+    def replace(self, old: str, new: str) -> None:
+        """Change the settings."""
+        path = self.folder / self.name / "settings.py"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``manage.py`` to its end."""
+        return self._run("manage.py", *arguments)
+
+    def ready(self) -> Project:
+        """Give it its Celery app and its tables: once with the commands, then as they made them."""
+        if self.name not in _READY:
+            for arguments in (("startautocelery", "--no-input"), ("migrate", "-v0")):
+                done = self.manage(*arguments)
+                assert done.returncode == 0, done.stderr
+            paths = ["db.sqlite3", *(f"{self.name}/{name}.py" for name in ("__init__", "celery", "tasks"))]
+            _READY[self.name] = {path: (self.folder / path).read_bytes() for path in paths}
+        for path, made in _READY[self.name].items():
+            (self.folder / path).write_bytes(made)
+        return self
+
+    def ask(self, code: str) -> Any:
+        """Run ``code`` in ``manage.py shell`` and return what it assigned to ``answer``, which JSON can carry."""
+        mark = "the answer is: "
+        done = self.manage("shell", "-v0", "-c", f"import json\n{code}\nprint({mark!r} + json.dumps(answer))")
+        lines = [line for line in done.stdout.splitlines() if line.startswith(mark)]
+        assert lines, f"{done.stdout}\n{done.stderr}"
+        return json.loads(lines[-1].removeprefix(mark))
+
+    def worker(self, *options: str) -> Worker:
+        """Return a worker of the project, not started."""
+        environment = dict.fromkeys(_OF_THE_DESK, "") | self.environment
+        del environment["DJANGO_SETTINGS_MODULE"]
+        return Worker(self.folder, self.name, f"{self.name}-{self.folder.name}", *options, **environment)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        kept = without_what_the_desk_says(os.environ)
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**kept, **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+def without_what_the_desk_says(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` without what would tell the preset something that a test does not mean."""
+    return {name: value for name, value in environ.items() if name not in _OF_THE_DESK}

@@ -8,6 +8,7 @@ class.
 
 from __future__ import annotations
 
+from celery.exceptions import TimeoutError as ResultTimeout
 from celery.exceptions import WorkerLostError
 from kombu.exceptions import EncodeError
 
@@ -20,11 +21,13 @@ __all__ = [
     "AttachmentUnreadable",
     "AutoceleryError",
     "BadFileName",
+    "BrokerNotConfigured",
     "BrokerUnavailable",
     "CodeNotImportable",
     "ConfigurationError",
     "ConflictingRoots",
     "DiskFull",
+    "EagerRunaway",
     "EmptyTree",
     "EnvironmentMismatch",
     "EnvironmentNotBuilt",
@@ -40,6 +43,7 @@ __all__ = [
     "PackageMismatch",
     "PackageMissing",
     "PythonMismatch",
+    "ResultNeverComes",
     "SecretInCode",
     "SnapshotError",
     "SnapshotExpired",
@@ -96,6 +100,10 @@ class AppNotFound(ConfigurationError):
 
 class StoreNotConfigured(ConfigurationError):
     """Neither the app nor ``AUTOCELERY_STORE`` says where blobs can rest."""
+
+
+class BrokerNotConfigured(ConfigurationError):
+    """No broker is configured, and tasks must not run in the process that calls them."""
 
 
 class InvalidKey(ConfigurationError):
@@ -288,6 +296,14 @@ class DiskFull(AutoceleryError):
 
 class BrokerUnavailable(AutoceleryError):
     """The broker cannot be reached; nothing was sent."""
+
+
+class EagerRunaway(AutoceleryError):
+    """Without a broker, tasks send one another without an end."""
+
+
+class ResultNeverComes(AutoceleryError, ResultTimeout):
+    """Without a broker, a result was waited for that nothing in this process will store."""
 
 
 class NoWorkers(AutoceleryError):

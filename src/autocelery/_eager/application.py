@@ -38,7 +38,8 @@ class Eager:
     def __init__(self, app: Celery, in_memory: bool = False) -> None:
         self.app = app
         self._in_memory = in_memory
-        self.clock = Clock()
+        self.clock: Clock = getattr(app, "autocelery_clock", None) or Clock()
+        app.autocelery_clock = self.clock
         self.line = Line(self.clock)
         self.shipper = EagerShipper(app)
         self._runner = Runner(app, self.shipper)
@@ -53,7 +54,9 @@ class Eager:
         attachments.install(app)
         reconnecting.mix_into_messages(app, EagerMessages)
         transport, adapt = transport_for(self.take), partial(with_eager_results, eager=self)
-        self._undo.callback(reconnecting.connect(app, transport, self._in_memory, adapt))
+        connection = reconnecting.through(app, transport)
+        self._undo.callback(reconnecting.forget, transport)
+        self._undo.callback(reconnecting.connect(app, connection, self._in_memory, adapt))
         sending = app.send_task  # somebody may have put one of their own there
 
         def send_task(*args: Any, **kwargs: Any) -> Any:
@@ -149,13 +152,13 @@ class Eager:
 
 
 class EagerMessages(AMQP):
-    """Celery's AMQP by the clock of the line: mixed into the class of the app's own."""
+    """Celery's AMQP by the clock of the app, where it has one: mixed into the class of the app's own."""
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Return the message of a task, whose countdown counts from the time that it is for who sends it."""
-        eager: Eager | None = getattr(self.app, "autocelery_eager", None)
-        if eager is not None:
-            kwargs.setdefault("now", eager.clock.now())
+        clock: Clock | None = getattr(self.app, "autocelery_clock", None)
+        if clock is not None:
+            kwargs.setdefault("now", clock.now())
         return super().as_task_v2(*args, **kwargs)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import pools
+from kombu.connection import Connection
 from kombu.transport.base import Transport
 from kombu.utils.imports import symbol_by_name
 
@@ -18,15 +19,15 @@ _CHANGED = ("_connection", "_get_backend")
 
 def connect(
     app: Celery,
-    transport: type[Transport],
+    connection: Callable[..., Connection],
     in_memory: bool,
     adapt: Callable[[Any], Any] = lambda backend: backend,
 ) -> Callable[[], None]:
-    """Have ``app`` send its messages through ``transport``, and keep its results in memory if it keeps them nowhere.
+    """Have ``app`` send its messages through ``connection``, and keep its results in memory if it keeps them nowhere.
 
     Args:
         app: the app.
-        transport: the class of the transport, which needs no address.
+        connection: makes a connection, whatever address is asked for.
         in_memory: keep results in memory, wherever the app's settings say.
         adapt: what is done to the result backend of each thread.
 
@@ -49,9 +50,8 @@ def connect(
         app._backend_cache, in_thread = kept
         if in_thread is not None:
             app._local.backend = in_thread
-        _forget(transport)
 
-    app._connection = lambda url=None, **_: app.amqp.Connection(transport=transport)
+    app._connection = connection
     app._get_backend = backend
     return undo
 
@@ -80,7 +80,12 @@ def _let_go(app: Celery) -> tuple[Any, Any]:
     return kept
 
 
-def _forget(transport: type[Transport]) -> None:
+def through(app: Celery, transport: type[Transport]) -> Callable[..., Connection]:
+    """Return what makes connections of ``app`` through ``transport``, which needs no address."""
+    return lambda url=None, **_: app.amqp.Connection(transport=transport)
+
+
+def forget(transport: type[Transport]) -> None:
     """Close what kombu keeps open of a transport that nobody comes back to."""
     for group in (pools.producers, pools.connections):
         for key in [

@@ -21,7 +21,7 @@ from autocelery._eager.running import Runner
 from autocelery._eager.shipping import OWN_CODE, EagerShipper
 from autocelery._eager.transport import transport_for
 from autocelery.errors import BrokerNotConfigured, EagerRunaway
-from autocelery_host import attachments
+from autocelery_host import attachments, current_snapshot
 
 logger = logging.getLogger("autocelery.eager")
 
@@ -223,8 +223,8 @@ def make_eager_without_broker(app: Celery, debug: bool) -> Eager | None:
     Raises:
         BrokerNotConfigured: there is none, and this is neither.
     """
-    if app.conf.broker_url or app.conf.broker_write_url:
-        return None
+    if app.conf.broker_url or app.conf.broker_write_url or current_snapshot() is not None:
+        return None  # a host has its worker's
     if not debug:
         raise BrokerNotConfigured(
             "No broker is configured, and this is neither a test nor a machine for development (DEBUG): tasks would "

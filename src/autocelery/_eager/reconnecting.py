@@ -108,3 +108,15 @@ def mix_into_messages(app: Celery, kind: type[AMQP]) -> None:
         existing.__class__ = mixed(type(existing))
         existing.task_protocols = {**existing.task_protocols, 2: existing.as_task_v2}
         existing.__dict__.pop("create_task_message", None)
+
+
+def close_producers(app: Celery) -> None:
+    """Close the connections that ``app`` sends through; the next call opens one anew."""
+    opened = (app.amqp.__dict__.get("_producer_pool"), app._pool)
+    for group, pool in zip((pools.producers, pools.connections), opened, strict=True):
+        for key in [each for each, known in group.items() if known is pool]:
+            dict.pop(group, key)
+        if pool is not None:
+            pool.force_close_all()
+    app._pool = None
+    app.amqp._producer_pool = None

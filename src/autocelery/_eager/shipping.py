@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from celery import Celery
 
@@ -36,16 +36,22 @@ class EagerShipper:
         self.carrier = PickleInMessage(app)
 
     @property
-    def store(self) -> Any:
+    def store(self) -> NoReturn:
         """There is none.
 
         Raises:
             StoreNotConfigured: always.
         """
-        raise StoreNotConfigured(
-            "Tasks of this app run in the calling process: there is no snapshot to keep or to look for, and no blob "
-            "store. Set CELERY_BROKER_URL and start a worker."
-        )
+        raise _nothing_shipped()
+
+    @property
+    def top(self) -> NoReturn:
+        """Nothing is shipped, from wherever; raises what `store` does."""
+        raise _nothing_shipped()
+
+    def collect(self) -> NoReturn:
+        """Collect nothing; raises what `store` does."""
+        raise _nothing_shipped()
 
     def key_id(self) -> str:
         """Return what stands for a key."""
@@ -83,6 +89,13 @@ class EagerShipper:
             for each in set(tasks) - set(before):
                 del tasks[each]
             tasks.update(before)
+
+
+def _nothing_shipped() -> StoreNotConfigured:
+    return StoreNotConfigured(
+        "Tasks of this app run in the calling process: there is no snapshot to keep or to look for, and no blob "
+        "store. Set CELERY_BROKER_URL and start a worker."
+    )
 
 
 class NothingSealed:

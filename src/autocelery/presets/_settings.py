@@ -159,7 +159,9 @@ def _of_addresses(
             _merged("result_backend_transport_options", {"global_keyprefix": f"{prefix}celery:"}, own)
         )
     if results is not None and _brokers.is_redis(results.value) and results.origin != "project":
-        settings += [Setting(name, value, "preset") for name, value in _REDIS_RESULTS.items()]
+        settings += [
+            Setting(name, value, "preset") for name, value in _of_redis_results(results.value).items()
+        ]
     return settings
 
 
@@ -193,13 +195,15 @@ def _transport_options(options: Options) -> dict[str, Any]:
     }
 
 
-#: The same for results in Redis, which have settings of their own.
-_REDIS_RESULTS = {
-    "redis_socket_connect_timeout": CONNECT_TIMEOUT,
-    "redis_socket_keepalive": True,
-    "redis_retry_on_timeout": True,
-    "redis_backend_health_check_interval": HEALTH_CHECK_INTERVAL,
-}
+def _of_redis_results(url: str) -> dict[str, Any]:
+    """Return the same for results in Redis, which have settings of their own."""
+    tcp = {} if url.startswith("redis+socket:") else {"redis_socket_keepalive": True}
+    return {
+        "redis_socket_connect_timeout": CONNECT_TIMEOUT,
+        **tcp,  # redis-py's connection of a Unix socket does not take it
+        "redis_retry_on_timeout": True,
+        "redis_backend_health_check_interval": HEALTH_CHECK_INTERVAL,
+    }
 
 
 def _of_limits(options: Options) -> list[Setting]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
@@ -32,6 +33,7 @@ class EagerShipper:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._values: OrderedDict[str, bytes] = OrderedDict()
+        self._registering = threading.Lock()
         self.sealer = NothingSealed()
         self.carrier = PickleInMessage(app)
 
@@ -80,12 +82,17 @@ class EagerShipper:
         packed = self._values.get(snapshot)
         if packed is None:
             return None
+        with self._registering:
+            return self._registered_for_now(packed).get(name)
+
+    def _registered_for_now(self, packed: bytes) -> dict[str, Any]:
+        """Return the app's tasks and those in ``packed``; in this process a name may be that of a task of its own."""
         tasks = self._app._tasks
         before = dict(tasks)
         try:
             values.register(self._app, packed)
-            return tasks.get(name)
-        finally:  # in this process the name may be that of a task of its own
+            return dict(tasks)
+        finally:
             for each in set(tasks) - set(before):
                 del tasks[each]
             tasks.update(before)

@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from celery import Celery
-from celery.contrib.testing.worker import start_worker
+from celery.contrib.testing.worker import start_worker, test_worker_started
 from kombu.connection import Connection
 
 from autocelery._eager import reconnecting
 from autocelery._eager.application import EagerMessages
-from autocelery._eager.transport import transport_for
+from autocelery._eager.transport import LONGEST_WAIT, transport_for
 from autocelery.errors import BrokerNotConfigured
 from autocelery.testing.time import timer_for
 
@@ -80,10 +80,18 @@ def _running(app: Celery, **options: Any) -> Iterator[Any]:
     current = app.conf.worker_hijack_root_logger
     app.conf.worker_hijack_root_logger = False  # the log handlers are pytest's
     try:
+        test_worker_started.connect(_keep_awake, sender=app, weak=False)
         with start_worker(app, **settings) as worker:
             yield worker
     finally:
+        test_worker_started.disconnect(_keep_awake, sender=app)
         app.conf.worker_hijack_root_logger = current
+
+
+def _keep_awake(worker: Any = None, **_: Any) -> None:
+    """Have the loop of a worker turn: one that waits for a broker looks every ten seconds whether it has to stop."""
+    if worker.use_eventloop:
+        worker.timer.call_repeatedly(LONGEST_WAIT, lambda: None)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ class.
 
 from __future__ import annotations
 
+from celery.exceptions import TimeoutError as ResultTimeout
 from celery.exceptions import WorkerLostError
 from kombu.exceptions import EncodeError
 
@@ -28,6 +29,7 @@ __all__ = [
     "ConflictingRoots",
     "DatabaseNotMigrated",
     "DiskFull",
+    "EagerRunaway",
     "EmptyTree",
     "EnvironmentMismatch",
     "EnvironmentNotBuilt",
@@ -43,6 +45,7 @@ __all__ = [
     "PackageMismatch",
     "PackageMissing",
     "PythonMismatch",
+    "ResultNeverComes",
     "SecretInCode",
     "SnapshotError",
     "SnapshotExpired",
@@ -99,6 +102,10 @@ class AppNotFound(ConfigurationError):
 
 class StoreNotConfigured(ConfigurationError):
     """Neither the app nor ``AUTOCELERY_STORE`` says where blobs can rest."""
+
+
+class BrokerNotConfigured(ConfigurationError):
+    """No broker is configured, and tasks must not run in the process that calls them."""
 
 
 class InvalidKey(ConfigurationError):
@@ -293,16 +300,20 @@ class ArgumentNotSerializable(AutoceleryError, EncodeError):
     """An argument of a deployed call is nothing that the app's serializer carries; nothing was sent."""
 
 
-class BrokerNotConfigured(ConfigurationError):
-    """Neither the project nor the environment names a broker, and tasks may not run in the calling process."""
-
-
 class DatabaseNotMigrated(ConfigurationError):
     """The tables that results are stored in are missing, or older than the code."""
 
 
 class BrokerUnavailable(AutoceleryError):
     """The broker cannot be reached; nothing was sent."""
+
+
+class EagerRunaway(AutoceleryError):
+    """Without a broker, tasks send one another without an end."""
+
+
+class ResultNeverComes(AutoceleryError, ResultTimeout):
+    """Without a broker, a result was waited for that nothing in this process will store."""
 
 
 class NoWorkers(AutoceleryError):

@@ -88,7 +88,8 @@ class LiveCall:
             return task.apply_async(args, kwargs, **options)
         headers = {**(options.pop("headers", None) or {}), HEADER: self._header()}
         try:
-            with app.autocelery.listener.hearing() if output else nullcontext():
+            auto = app.autocelery
+            with auto.listener.hearing() if output and not auto.shipper.runs_here else nullcontext():
                 return task.apply_async(args, kwargs, headers=headers, **options)
         except OperationalError as exc:
             raise broker_gone(app, exc) from exc

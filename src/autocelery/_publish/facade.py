@@ -54,9 +54,14 @@ class Autocelery:
             app.on_after_finalize.connect(lambda **_: live_task.add_to(app), weak=False)
         following.follow_workers_of(app)
 
-    @cached_property
+    @property
     def shipper(self) -> Shipper:
         """What makes and sends snapshots; a worker never needs it."""
+        eager = getattr(self.app, "autocelery_eager", None)
+        return eager.shipper if eager is not None else self._shipper
+
+    @cached_property
+    def _shipper(self) -> Shipper:
         from autocelery._publish.shipping import Shipper
 
         return Shipper(self.app, self._top)
@@ -164,6 +169,8 @@ class Autocelery:
         """
         from autocelery._publish.streaming import streamed
 
+        if self.shipper.runs_here:  # it was printed by this process
+            return iter(())
         return streamed(self.listener, results)
 
     def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
@@ -182,7 +189,7 @@ class Autocelery:
         def aim(app: Celery, name: str) -> Target | None:
             return target(self, app._tasks.get(name), source) if app is self.app else None
 
-        hearing = self.listener.hearing() if output else nullcontext()
+        hearing = self.listener.hearing() if output and not self.shipper.runs_here else nullcontext()
         with variables.naming(env), aims.sending_as(aim), hearing:
             yield
 

@@ -42,6 +42,9 @@ ATTEMPTS = 5
 class Shipper:
     """Makes snapshots of one app's working tree and sends what its store lacks. Safe for threads."""
 
+    #: Whether calls run in this process, so that nothing is shipped; an eager app has a shipper of its own.
+    runs_here = False
+
     def __init__(self, app: Celery, top: Path | None) -> None:
         self._app = app
         self._collector = Collector(app, top)

@@ -8,7 +8,6 @@ from typing import Any
 from celery import Celery, signals
 
 from autocelery.errors import ConfigurationError
-from autocelery.presets import _eager
 
 
 def celery_app(name: str, settings: str | None = None, **options: Any) -> Celery:
@@ -46,10 +45,11 @@ def _package() -> str:
 
 
 def _make_eager(sender: Celery, **_: Any) -> None:
+    from autocelery._eager import make_eager
     from autocelery.presets.django import _settling
 
     if _settling.runs_eagerly():
-        _eager.make_eager(sender)
+        make_eager(sender)
 
 
 def _check_worker(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Fakes for tests; each passes the same contract suite as the real thing."""
+"""A blob store for tests; it passes the same contract suite as the real ones."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""A shop that prices orders in the background."""

@@ -1,0 +1,1 @@
+"""A small project whose tasks run with a worker and without one."""

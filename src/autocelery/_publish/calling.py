@@ -50,7 +50,7 @@ class LiveCall:
         return self._with(self.source(self._task))
 
     @property
-    def is_pinned(self) -> bool:
+    def _is_pinned(self) -> bool:
         """Whether its calls run a snapshot that was chosen when it was made."""
         return self._snapshot is not None
 

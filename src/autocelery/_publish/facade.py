@@ -244,7 +244,7 @@ def _requirements(packages: object, function: object) -> tuple[str, ...]:
         return ()
     from autocelery._env import adding
 
-    if isinstance(function, Snapshot) or (isinstance(function, LiveCall) and function.is_pinned):
+    if isinstance(function, Snapshot) or (isinstance(function, LiveCall) and function._is_pinned):
         raise ConfigurationError(
             "packages=... is for what is shipped now, and a snapshot that is there already has its packages. Leave "
             "one of the two out."

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 _EVERY_HOUR = frozenset(range(24))
-_MINUTE = timedelta(minutes=1)
+_SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,29 @@ class CronTicks:
 
     def after(self, moment: datetime) -> datetime | None:
         """Return the first tick after ``moment``, in UTC; ``None`` if there is none in fifty years."""
-        local = moment.astimezone(self.zone)
         if self.hours == _EVERY_HOUR:
-            found = next(self._from(local), None)
-            return found.astimezone(UTC) if found else None
-        for wall in self._from(local.replace(tzinfo=None, fold=0)):
+            return self._after_elapsed(moment.astimezone(UTC))
+        for wall in self._walls(_wall(moment, self.zone)):
             tick = instant_of(wall, self.zone)
             if tick > moment:
                 return tick
         return None
 
-    def _from(self, local: datetime) -> CronSim:
-        ticks = CronSim(self._expression, local)
+    def _after_elapsed(self, moment: datetime) -> datetime | None:
+        """Go from one change of the clock to the next: in between, wall time passes as time does."""
+        wall, since = _wall(moment, self.zone), moment
+        while True:
+            following = next(self._walls(wall), None)
+            if following is None:
+                return None
+            tick = moment.replace(microsecond=0) + (following - wall.replace(microsecond=0))
+            change = _first_change(since, tick, self.zone)
+            if change is None:
+                return tick
+            moment, wall, since = change - _SECOND, _wall(change, self.zone) - _SECOND, change
+
+    def _walls(self, after: datetime) -> CronSim:
+        ticks = CronSim(self._expression, after)
         ticks.day_and = True
         return ticks
 
@@ -61,6 +72,27 @@ class CronTicks:
         hours = "*" if self.hours == _EVERY_HOUR else _listed(self.hours)
         rest = " ".join(map(_listed, (self.days, self.months, self.weekdays)))
         return f"{_listed(self.minutes)} {hours} {rest}"
+
+
+def _first_change(begin: datetime, end: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return when the clock of ``zone`` is first changed after ``begin`` and up to ``end``."""
+    begin = begin.replace(microsecond=0)
+    offset = begin.astimezone(zone).utcoffset()
+    while begin < end:
+        until = min(begin + _DAY, end)
+        if until.astimezone(zone).utcoffset() != offset:
+            while until - begin > _SECOND:
+                middle = begin + ((until - begin) // 2 // _SECOND) * _SECOND
+                begin, until = (
+                    (middle, until) if middle.astimezone(zone).utcoffset() == offset else (begin, middle)
+                )
+            return until
+        begin = until
+    return None
+
+
+def _wall(moment: datetime, zone: ZoneInfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:

@@ -93,6 +93,12 @@ def spec_of(told: object, relative: bool = False) -> dict[str, Any]:
         raise EntryInvalid(f"its schedule is a {type(told).__name__}: {told!r}; give seconds or crontab(...)")
     if type(told) is schedule and not told.relative:
         return {"kind": "interval", "seconds": told.run_every.total_seconds()}
+    if type(told) is schedule and told.nowfun is None:
+        return {
+            "kind": "class",
+            "path": "celery.schedules:schedule",
+            "arguments": [told.run_every.total_seconds(), True],
+        }
     if type(told) is crontab and told.nowfun is None:
         return {"kind": "crontab", **{name: _field(getattr(told, f"_orig_{name}")) for name in _CRON_FIELDS}}
     if type(told) is solar and told.nowfun is None:

@@ -52,8 +52,9 @@ _MARIADB_LIMITS = (*_MYSQL_LIMITS, f"SET idle_transaction_timeout = {IDLE_SECOND
 _SQLITE_LIMITS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL")
 _NO_TABLE = ("42P01", 1146, 1049)
 _NO_COLUMN = ("42703", 1054)
+_FORBIDDEN = ("42501", 1044, 1142, 1227)
 #: Serialization failure, deadlock, a lock that was waited for in vain, and a table that another made meanwhile.
-_PASSING = ("40001", "40P01", "55P03", "23505", "42P07", 1205, 1213, 1020, 1050)
+_PASSING = ("40001", "40P01", "55P03", "23505", "42P07", 1020, 1050, 1062, 1205, 1213)
 
 
 def new_engine(url: str) -> Engine:
@@ -103,6 +104,11 @@ def lacks_table(error: Exception) -> bool:
     """Whether a statement failed because its table, or a column of it, is not there."""
     text = str(getattr(error, "orig", ""))
     return _code(error) in (*_NO_TABLE, *_NO_COLUMN) or "no such table" in text or "no such column" in text
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether a statement failed because the user may not run it."""
+    return _code(error) in _FORBIDDEN or "readonly database" in str(getattr(error, "orig", ""))
 
 
 def is_passing(error: Exception) -> bool:
@@ -164,10 +170,10 @@ def _wrong(url: str, why: str) -> BeatNotConfigured:
 def _code(error: Exception) -> object:
     """Return the SQLSTATE, or MySQL's number."""
     original = getattr(error, "orig", None)
-    told = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if told is None and original is not None and original.args and isinstance(original.args[0], int):
-        return original.args[0]
-    return told
+    arguments = getattr(original, "args", ())
+    if arguments and isinstance(arguments[0], int):
+        return arguments[0]
+    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
 
 
 def locked(connection: Connection, statement: Any) -> Any:

@@ -11,7 +11,15 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from autocelery._beat.definition import id_of
-from autocelery._beat.sql_engine import SECONDS, clock_of, is_passing, lacks_table, locked, new_engine
+from autocelery._beat.sql_engine import (
+    SECONDS,
+    clock_of,
+    is_forbidden,
+    is_passing,
+    lacks_table,
+    locked,
+    new_engine,
+)
 from autocelery._beat.sql_tables import (
     ENTRIES,
     LEASES,
@@ -70,8 +78,11 @@ class SqlBeatStore:
                 values = {"name": SCHEDULE, "version": VERSION, "token": 0, "renewals": 0, "expires": 0}
                 connection.execute(insert(LEASES), values)
 
-        self._run(make, check=False)
-        self.lease()
+        try:
+            self.lease()
+        except BeatDatabaseNotReady:
+            self._run(make, is_making=True)
+            self.lease()
 
     def lease(self) -> tuple[datetime, Lease]:
         """Return the time by the database's clock, and the lease."""
@@ -243,7 +254,11 @@ class SqlBeatStore:
         connection.execute(changed.values({name: bindparam(f"to_{name}") for name in names}), rows)
 
     def _run(
-        self, action: Callable[[Connection], R], rows: int = 0, attempts: int = _ATTEMPTS, check: bool = True
+        self,
+        action: Callable[[Connection], R],
+        rows: int = 0,
+        attempts: int = _ATTEMPTS,
+        is_making: bool = False,
     ) -> R:
         for attempt in range(1, attempts + 1):
             deadline = Deadline(SECONDS + rows * _SECONDS_A_ROW)
@@ -251,7 +266,7 @@ class SqlBeatStore:
                 with self._engine.get().begin() as connection, deadline.of(connection):
                     return action(connection)
             except SQLAlchemyError as error:
-                if check and lacks_table(error):
+                if is_forbidden(error) if is_making else lacks_table(error):
                     raise self._not_ready() from None
                 if attempt == attempts or deadline.is_over or not is_passing(error):
                     raise self._unavailable(error, deadline) from None
@@ -259,8 +274,8 @@ class SqlBeatStore:
 
     def _not_ready(self) -> BeatDatabaseNotReady:
         return BeatDatabaseNotReady(
-            f"The database {self.url} has no tables of a schedule, or old ones. Run, as a user who may make tables: "
-            "autocelery -A proj beat migrate"
+            f"The database {self.url} has no tables of a schedule, or old ones, and this user may not make them. Run as one "
+            "who may: autocelery -A proj beat migrate"
         )
 
     def _unavailable(self, error: SQLAlchemyError, deadline: Deadline) -> BeatDatabaseUnavailable:

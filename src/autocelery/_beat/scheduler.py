@@ -1,4 +1,4 @@
-"""The scheduler as Celery runs it: ``celery beat -S autocelery.beat:DatabaseScheduler``, or in a worker with ``-B``."""
+"""The scheduler as Celery runs it: ``celery beat -S autocelery.beat:DatabaseScheduler``, or ``celery worker -B``."""
 
 from __future__ import annotations
 

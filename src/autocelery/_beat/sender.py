@@ -129,6 +129,8 @@ class Sender:
         """
         waiting = [each for each in ticks if each.task_id not in self._unsettled]
         for begin in range(0, len(waiting), _BATCH):
+            if not self._tenure.hold():
+                return False
             with _signals_held():
                 done = self._send_batch(waiting[begin : begin + _BATCH], is_repeat)
                 self.settle()
@@ -150,8 +152,7 @@ class Sender:
                     self._unsettled[each.task_id] = self._sent(each, producer, repeats)
                     self._in_doubt.discard(each.task_id)
         except LeaseOver:
-            self._tenure.lost()
-            return False
+            return False  # too slow, or frozen: the next beat asks whose the lease is
         except self._broker.errors() as error:
             logger.error("beat: cannot send to the broker (%s); trying again.", error)
             self._broker.drop()

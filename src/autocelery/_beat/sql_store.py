@@ -274,8 +274,8 @@ class SqlBeatStore:
 
     def _not_ready(self) -> BeatDatabaseNotReady:
         return BeatDatabaseNotReady(
-            f"The database {self.url} has no tables of a schedule, or old ones, and this user may not make them. Run as one "
-            "who may: autocelery -A proj beat migrate"
+            f"The database {self.url} has no tables of a schedule, or old ones. beat makes them if its user may; else "
+            "run, as a user who may: autocelery -A proj beat migrate"
         )
 
     def _unavailable(self, error: SQLAlchemyError, deadline: Deadline) -> BeatDatabaseUnavailable:

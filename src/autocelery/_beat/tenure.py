@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 #: How long, in seconds, a holder that gives no sign of life keeps the lease.
 LEASE_SECONDS = 10.0
-#: What is left of it when the holder sends nothing any more, and what others wait longer: clocks differ.
-_MARGIN = 1.0
+#: The part of it that is left when the holder sends nothing any more, and that others wait longer: clocks differ.
+_MARGIN = 0.1
 
 
 class Tenure:
@@ -42,12 +42,12 @@ class Tenure:
     @property
     def is_sure(self) -> bool:
         """Whether this instance holds the lease, whatever happened since it last asked."""
-        return self.token is not None and elapsed() < self._renewed_at + self._seconds - _MARGIN
+        return self.token is not None and elapsed() < self._renewed_at + self._seconds * (1 - _MARGIN)
 
     @property
     def is_alone(self) -> bool:
         """Whether the holder before this one has certainly stopped sending, wherever it was frozen."""
-        return self.token is not None and elapsed() > self._taken_at + self._seconds + _MARGIN
+        return self.token is not None and elapsed() > self._taken_at + self._seconds * (1 + _MARGIN)
 
     @property
     def others(self) -> str | None:
@@ -104,7 +104,7 @@ class Tenure:
             self._seen, self._seen_at = lease, elapsed()
             return False
         # A clock of the database that was put back would keep a dead holder's lease alive for as long.
-        return elapsed() > self._seen_at + self._seconds + _MARGIN
+        return elapsed() > self._seen_at + self._seconds * (1 + _MARGIN)
 
 
 def elapsed() -> float:

@@ -227,6 +227,9 @@ def test_an_entry_that_is_broken_is_named_and_the_others_are_sent(on_redis: Flee
         "class": {**beats.ENTRY, "schedule": "raising"},
         "word": {**beats.ENTRY, "schedule": "often"},
         "rule": {**beats.ENTRY, "schedule": 1, "mised": "all"},
+        "arguments": {**beats.ENTRY, "schedule": 1, "args": 5},
+        "options": {**beats.ENTRY, "schedule": 1, "options": ["queue"]},
+        "nothing": None,
         "unsendable": {"task": "unsendable", "schedule": 1},
         "unknown": {"task": "ad", "schedule": 1},
     }
@@ -240,6 +243,9 @@ def test_an_entry_that_is_broken_is_named_and_the_others_are_sent(on_redis: Flee
         "class": "the moon is not made of cheese",
         "word": "its schedule is a str",
         "rule": "unknown mised",
+        "arguments": "it cannot be read",
+        "options": "it cannot be read",
+        "nothing": "not a dict",
         "unsendable": "not today",
         "unknown": "Did you mean add?",
     }.items():

@@ -65,6 +65,9 @@ def read(app: Celery) -> Settings:
         except EntryInvalid as error:
             problems[str(key)] = error.message
             continue
+        except (TypeError, ValueError, AttributeError) as error:
+            problems[str(key)] = f"it cannot be read: {error}"
+            continue
         definitions[str(key)] = definition
         if definition.schedule["kind"] == "class" and "arguments" not in definition.schedule:
             schedules[str(key)] = told["schedule"]

@@ -53,7 +53,7 @@ class Unsendable(app.Task):
 
 app.register_task(Unsendable())
 app.conf.beat_schedule = {
-    key: {**told, "schedule": Raising() if told["schedule"] == "raising" else told["schedule"]}
+    key: {**told, "schedule": Raising()} if told and told["schedule"] == "raising" else told
     for key, told in json.loads(os.environ.get("BEAT_ENTRIES", "{}")).items()
 }
 

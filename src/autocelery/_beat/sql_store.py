@@ -44,6 +44,8 @@ R = TypeVar("R")
 _ATTEMPTS = 3
 #: How many ids one statement takes.
 _IDS_AT_ONCE = 500
+#: How many rows an edit, a list or a clean-up is allowed the time for.
+_MANY = 20_000
 #: What a row may take longer than a statement alone, in seconds.
 _SECONDS_A_ROW = 0.005
 _MINE = LEASES.c.name == SCHEDULE
@@ -187,11 +189,11 @@ class SqlBeatStore:
                 connection.execute(delete(TICKS).where(TICKS.c.entry.in_(part)))
                 connection.execute(delete(ENTRIES).where(ENTRIES.c.id.in_(part)))
 
-        self._run(edit, rows=10_000 if ids is None else len(ids))
+        self._run(edit, rows=_MANY)
 
     def entries(self) -> list[Entry]:
         """Return all entries, by their keys."""
-        found = self._run(lambda connection: _entries(connection, select(ENTRIES)), rows=10_000)
+        found = self._run(lambda connection: _entries(connection, select(ENTRIES)), rows=_MANY)
         return sorted(found.values(), key=lambda each: each.key)
 
     def entry(self, key: str) -> Entry | None:
@@ -207,7 +209,7 @@ class SqlBeatStore:
     def prune(self, before: datetime) -> None:
         """Forget ticks that came to an end, and were due before that moment."""
         old = delete(TICKS).where(TICKS.c.state != RECORDED, TICKS.c.tick < number(before))
-        self._run(lambda connection: connection.execute(old), rows=10_000)
+        self._run(lambda connection: connection.execute(old), rows=_MANY)
 
     def close(self) -> None:
         """Close this process's connections."""

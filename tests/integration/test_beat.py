@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.slow
 
 EVERY_SECOND = {"every": {**beats.ENTRY, "schedule": 1}}
-#: Seconds by which the clock of the database jumps; tests/stress has an hour.
+#: Seconds by which the clock of the database jumps.
 JUMP = 300
 #: Places where an instance is killed or frozen, in the order in which a tick passes them.
 PLACES = ("inside the transaction", "after the commit", "before the broker", "after the broker")

@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 import psycopg
+import pymysql
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
@@ -149,6 +150,14 @@ def postgres_url() -> str:
     """The SQLAlchemy URL of a PostgreSQL that answers; prefer `postgres_database`."""
     services.need("PostgreSQL", "POSTGRES_URL", services.ping_postgres, (psycopg.Error,))
     return services.POSTGRES_URL
+
+
+@pytest.fixture
+def mariadb_database() -> Iterator[str]:
+    """The SQLAlchemy URL of a database of the test's own, dropped afterwards."""
+    services.need("MariaDB", "MARIADB_URL", services.ping_mariadb, (pymysql.Error, OSError))
+    with services.own_mariadb_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 import boto3
 import kombu
 import psycopg
+import pymysql
 import pytest
 import redis
 from psycopg import sql
@@ -27,6 +28,7 @@ from tests.waiting import wait_for
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://localhost:6379/0"
 RABBITMQ_URL = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@localhost:5672//"
 POSTGRES_URL = os.environ.get("POSTGRES_URL") or "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+MARIADB_URL = os.environ.get("MARIADB_URL") or "mysql+pymysql://root@127.0.0.1:3306/test"
 
 _SECONDS_TO_ANSWER = 3
 
@@ -130,6 +132,36 @@ def own_postgres_database() -> Iterator[str]:
             yield make_url(POSTGRES_URL).set(database=name).render_as_string(hide_password=False)
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def ping_mariadb() -> None:
+    """Raise `pymysql.Error` when MariaDB does not answer."""
+    mariadb_connection().close()
+
+
+@contextmanager
+def own_mariadb_database() -> Iterator[str]:
+    """Lend the SQLAlchemy URL of a database that is dropped afterwards."""
+    name = f"ac_{secrets.token_hex(6)}"
+    with mariadb_connection() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            yield make_url(MARIADB_URL).set(database=name).render_as_string(hide_password=False)
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+def mariadb_connection() -> pymysql.Connection:
+    """Return a connection to the server of ``MARIADB_URL``."""
+    url = make_url(MARIADB_URL)
+    return pymysql.connect(
+        host=url.host or "127.0.0.1",
+        port=url.port or 3306,
+        user=url.username or "root",
+        password=url.password or "",
+        autocommit=True,
+        connect_timeout=_SECONDS_TO_ANSWER,
+    )
 
 
 def drop_table(url: str, name: str) -> None:

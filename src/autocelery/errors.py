@@ -22,6 +22,10 @@ __all__ = [
     "AttachmentUnreadable",
     "AutoceleryError",
     "BadFileName",
+    "BeatDatabaseNotReady",
+    "BeatDatabaseUnavailable",
+    "BeatError",
+    "BeatNotConfigured",
     "BrokerNotConfigured",
     "BrokerUnavailable",
     "CodeNotImportable",
@@ -31,6 +35,8 @@ __all__ = [
     "DiskFull",
     "EagerRunaway",
     "EmptyTree",
+    "EntryInvalid",
+    "EntryNotFound",
     "EnvironmentMismatch",
     "EnvironmentNotBuilt",
     "FileKeepsChanging",
@@ -274,6 +280,30 @@ class VariablesAltered(VariablesError):
 
 class VariablesExpired(VariablesError):
     """A call's variables were encrypted too long ago, or a clock is wrong."""
+
+
+class BeatError(AutoceleryError):
+    """The schedule in the database, or one entry of it, cannot do what was asked."""
+
+
+class BeatNotConfigured(BeatError, ConfigurationError):
+    """Nothing says where the schedule is stored, or what says so makes no sense."""
+
+
+class BeatDatabaseUnavailable(BeatError):
+    """The database with the schedule cannot be reached, or refuses."""
+
+
+class BeatDatabaseNotReady(BeatError):
+    """The tables of the schedule are not there, or are those of another version."""
+
+
+class EntryInvalid(BeatError):
+    """What an entry says makes no sense; it is not sent, the others are."""
+
+
+class EntryNotFound(BeatError):
+    """The schedule has no entry with that key."""
 
 
 class CodeNotImportable(AutoceleryError):

@@ -27,6 +27,10 @@ _COMMANDS = {
     "plan": ("autocelery._cli.plan:plan", "Show what would be shipped and what would fail; send nothing."),
     "snapshots": ("autocelery._cli.snapshots:snapshots", "List, show, compare, check out, revoke snapshots."),
     "keys": ("autocelery._cli.keys:keys", "Make, list, export and trust signing keys."),
+    "beat": (
+        "autocelery._cli.beat:beat",
+        "Send periodic tasks from a schedule in a database, each tick once.",
+    ),
     "demo": ("autocelery._cli.demo:demo", "See it work: the main job on an embedded broker, in a minute."),
 }
 

@@ -1,7 +1,7 @@
 """For tests of whoever uses Celery: eager apps, workers, what was sent, time that can be moved; and fakes.
 
-As a pytest plugin it is there as soon as autocelery is installed; its fixtures
-are in `autocelery.testing.plugin`. Without pytest, use the context managers.
+Fixtures for pytest are there as soon as autocelery is installed; without
+pytest, use the context managers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 None of them is automatic. Which app they are about says the setting
 ``autocelery_app``, the variable ``CELERY_APP``, or a fixture
-``autocelery_app`` of the project's own.
+``autocelery_app`` of the project's own. Every run of pytest imports this,
+so what the fixtures need is imported by them.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ from autocelery_host.order import WorkerTerms
 
 #: Files of data in the project, each a ninetieth of it.
 TABLES = 80
-#: How much of the cache's limit the project has: little is left for its versions.
-SHARE = 0.85
+#: How much of the cache's limit the project has: three versions fit, which are in use at once while the third is laid
+#: out and whatever was edited, and little more. What is in use stays, however much that is.
+SHARE = 0.8
 #: After so many snapshots the store forgets what is older than so many seconds, lest it fill a disk.
 SWEPT_EVERY, SWEPT = 500, 60.0
 #: How many snapshots are in use at once, as by warm hosts.

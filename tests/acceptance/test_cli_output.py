@@ -43,7 +43,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         owned.callback(shop.close)
         (shop.top / "script.py").write_text(_SCRIPT)
         shop.worker("seen", "-c", "2")
-        assert run(shop, "call", "shop.tasks.nothing").returncode == 0
+        first = run(shop, "call", "shop.tasks.nothing")
+        assert first.returncode == 0, first.stderr
         yield shop
 
 

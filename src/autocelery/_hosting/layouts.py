@@ -136,7 +136,9 @@ class Layouts:
 
     def tidy(self) -> None:
         """Keep the latest few layouts, those in use, and what they need, within the cache's limit."""
-        self._remove_beyond(KEPT_LAYOUTS)
+        # Who makes room meanwhile waits until the files are gone, and not only out of sight.
+        with self._shrinking:
+            self._remove_beyond(KEPT_LAYOUTS)
         self._shrink_to(self.cache.limit)
         layout.sweep(self._folder)
 

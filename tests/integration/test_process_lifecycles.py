@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 #: DESIGN.md, section 4: each ends the host and its whole process group within so many seconds.
 SECONDS_TO_END = 2.0
+#: How many processes the worker's pool has.
+CONCURRENCY = 2
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def caller(shop: Shop) -> Caller:
 
 @pytest.fixture(scope="module")
 def worker(shop: Shop, caller: Caller) -> Worker:
-    worker = shop.worker("lifecycles", "-c", "2")
+    worker = shop.worker("lifecycles", "-c", str(CONCURRENCY))
     assert shop.result(caller.send("add", 1, 1)) == 2
     return worker
 
@@ -168,14 +170,14 @@ def test_a_dead_host_is_noticed_though_a_process_that_it_forked_holds_its_socket
 def test_the_agent_is_started_again_and_a_soft_limit_that_comes_late_does_nothing(
     shop: Shop, caller: Caller, worker: Worker
 ) -> None:
+    # A child that has not become an agent yet looks like one of the pool.
+    wait_for(lambda: len(family_of(worker.pid).pool) == CONCURRENCY, what="the worker is as it was started")
     before = family_of(worker.pid)
     assert_ended(*(each.pid for each in killed(*before.agents)))
     host = shop.result(caller.send("pid"))
     after = family_of(worker.pid)
     assert [each.pid for each in after.agents] != [each.pid for each in before.agents]
-    pool = [
-        each.pid for each in before.pool
-    ]  # a child that has not become an agent yet looks like one of them
+    pool = [each.pid for each in before.pool]
     wait_for(lambda: [each.pid for each in family_of(worker.pid).pool] == pool, what="the pool is as it was")
     for each in after.hosts:
         kill(each, signal.SIGUSR1)

@@ -121,6 +121,11 @@ def _failure(stage: Stage) -> Chapter:
     )
 
 
+#: The results of all calls, kept to the end. Before Celery 5.7 a result that the garbage collector finds while another
+#: one is subscribed to waits for a lock that its own thread has: https://github.com/celery/celery/issues/10477
+_results: list[Any] = []
+
+
 def _show(
     call: str,
     expected: object,
@@ -134,7 +139,9 @@ def _show(
     """Send a call, wait for its result and return both; an exception is a result too."""
     begin = started if started is not None else time.perf_counter()
     try:
-        value = pick(send().get(timeout=CALL_DEADLINE))
+        result = send()
+        _results.append(result)
+        value = pick(result.get(timeout=CALL_DEADLINE))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is shown, and compared
         value = f"{type(error).__name__}: {error}"
     counted = started is not None if from_edit is None else from_edit

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
-
-from autocelery.errors import ConfigurationError
+from typing import NamedTuple
 
 #: Largest tree that is shipped, in bytes, unless AUTOCELERY_TREE_MAX says otherwise.
 DEFAULT_TREE_MAX = 2 * 2**30
@@ -37,8 +34,7 @@ _VARIABLE_NAME = re.compile("[^=\x00\ud800-\udfff]+")
 _OWN_PREFIX = "AUTOCELERY_"
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):  # a probe reads it, which has no time for dataclasses
     """Where keys and caches live: ``AUTOCELERY_HOME``, else the platform's user folders."""
 
     keys: Path
@@ -61,10 +57,21 @@ def home() -> Home:
     if chosen:
         base = Path(chosen).expanduser().absolute()
         return Home(keys=base / "keys", cache=base / "cache")
+    if sys.platform == "linux" and "ANDROID_DATA" not in os.environ:
+        return Home(
+            keys=_xdg("XDG_DATA_HOME", "~/.local/share") / "keys", cache=_xdg("XDG_CACHE_HOME", "~/.cache")
+        )
+    import platformdirs  # which says the same of Linux, and takes longer to import than a probe has: see Home
+
     return Home(
         keys=Path(platformdirs.user_data_dir("autocelery")) / "keys",
         cache=Path(platformdirs.user_cache_dir("autocelery")),
     )
+
+
+def _xdg(variable: str, default: str) -> Path:
+    """Return the folder for autocelery below one of the XDG Base Directory Specification."""
+    return Path(os.environ.get(variable, "").strip() or default).expanduser() / "autocelery"
 
 
 def size_setting(name: str, default: int) -> int:
@@ -73,16 +80,23 @@ def size_setting(name: str, default: int) -> int:
     Raises:
         ConfigurationError: the value is not a size.
     """
-    text = os.environ.get(name, "").strip().lower().removesuffix("b")
+    text = os.environ.get(name, "").strip()
     if not text:
         return default
-    number, unit = (text[:-1], text[-1]) if text[-1] in "kmg" else (text, "")
+    size = size_of(text)
+    if size is None:
+        raise _wrong(f"{name}={os.environ[name]!r} is not a size. Write bytes, or 200m, or 2g.")
+    return size
+
+
+def size_of(text: str) -> int | None:
+    """Return the bytes that a size such as ``200m``, ``2g`` or ``1048576`` says; ``None`` if it is none."""
+    told = text.strip().lower().removesuffix("b").strip()
+    number, unit = (told[:-1], told[-1]) if told[-1:] in ("k", "m", "g") else (told, "")
     try:
         return int(float(number) * _UNITS[unit])
-    except ValueError:
-        raise ConfigurationError(
-            f"{name}={os.environ[name]!r} is not a size. Write bytes, or 200m, or 2g."
-        ) from None
+    except (ValueError, OverflowError):
+        return None
 
 
 def builds_environments() -> bool:
@@ -93,7 +107,7 @@ def builds_environments() -> bool:
     """
     text = os.environ.get("AUTOCELERY_ENV_POLICY", "").strip().lower() or "build"
     if text not in ("build", "never"):
-        raise ConfigurationError(f"AUTOCELERY_ENV_POLICY={text!r} is neither build nor never.")
+        raise _wrong(f"AUTOCELERY_ENV_POLICY={text!r} is neither build nor never.")
     return text == "build"
 
 
@@ -107,7 +121,7 @@ def count_setting(name: str, default: int) -> int:
     if not text:
         return default
     if not text.isdecimal():
-        raise ConfigurationError(f"{name}={text!r} is not a whole number.")
+        raise _wrong(f"{name}={text!r} is not a whole number.")
     return int(text)
 
 
@@ -127,20 +141,28 @@ def variable_names(names: object, where: str = "env") -> tuple[str, ...]:
         ConfigurationError: they are not.
     """
     if isinstance(names, str | bytes | Mapping) or not isinstance(names, Collection):
-        raise ConfigurationError(
+        raise _wrong(
             f'{where} is no list of names such as ["API_KEY"]. Values are never written there: each is read from the '
             "environment that a call is sent from."
         )
     for name in names:
         if not is_variable_name(name):
             shown = str(name).partition("=")[0]  # what follows may be a value
-            raise ConfigurationError(
+            raise _wrong(
                 f"{where} has {shown!r} with more than a name. Write the name of an environment variable alone: its "
                 "value is read from the environment."
             )
         if name.startswith(_OWN_PREFIX):
-            raise ConfigurationError(
+            raise _wrong(
                 f"{where} has {name!r}, which says how autocelery runs on this machine, and does not travel. Set it "
                 "where the workers run."
             )
     return tuple(names)
+
+
+def _wrong(message: str) -> Exception:
+    from autocelery.errors import (
+        ConfigurationError,  # which brings Celery along: a probe has no time for that
+    )
+
+    return ConfigurationError(message)

@@ -26,11 +26,13 @@ __all__ = [
     "BeatDatabaseUnavailable",
     "BeatError",
     "BeatNotConfigured",
+    "BeatSourceUnavailable",
     "BrokerNotConfigured",
     "BrokerUnavailable",
     "CodeNotImportable",
     "ConfigurationError",
     "ConflictingRoots",
+    "DashboardUnavailable",
     "DatabaseNotMigrated",
     "DiskFull",
     "EagerRunaway",
@@ -52,7 +54,9 @@ __all__ = [
     "PackageMissing",
     "PythonMismatch",
     "ResultNeverComes",
+    "RevisionNotFound",
     "SecretInCode",
+    "SignatureMismatch",
     "SnapshotError",
     "SnapshotExpired",
     "SnapshotIncomplete",
@@ -71,6 +75,8 @@ __all__ = [
     "UnsafeSymlink",
     "UntrustedAttachment",
     "UntrustedSnapshot",
+    "UpInvalid",
+    "UpUnavailable",
     "ValueNotPicklable",
     "VariableNotSet",
     "VariablesAltered",
@@ -298,6 +304,10 @@ class BeatDatabaseNotReady(BeatError):
     """The tables of the schedule are not there, or are those of another version."""
 
 
+class BeatSourceUnavailable(BeatError):
+    """Another scheduler's entries, which were to be imported, cannot be read."""
+
+
 class EntryInvalid(BeatError):
     """What an entry says makes no sense; it is not sent, the others are."""
 
@@ -352,6 +362,26 @@ class NoWorkers(AutoceleryError):
 
 class WorkerWithoutAutocelery(AutoceleryError):
     """A worker that would get the call does not have the live task."""
+
+
+class RevisionNotFound(AutoceleryError):
+    """There is no such revision of the code, or no git repository to look in."""
+
+
+class UpInvalid(ConfigurationError):
+    """What the table of processes or of queues says makes no sense; nothing was started."""
+
+
+class UpUnavailable(AutoceleryError):
+    """No ``autocelery up`` of this project answers, or another one runs already."""
+
+
+class DashboardUnavailable(AutoceleryError):
+    """The dashboard cannot be served: its port is taken, or what it needs is not installed."""
+
+
+class SignatureMismatch(AutoceleryError, TypeError):
+    """A message was sent for another signature than the task has here, and does not fit it; the task did not run."""
 
 
 class WrongCall(AutoceleryError, TypeError):

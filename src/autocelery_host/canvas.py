@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery
@@ -17,10 +17,10 @@ def to_live(app: Celery, signature: Any, aim: aims.Aim, serializer: str = "json"
     One that is live already keeps the snapshot that it names. Arguments that
     the serializer does not carry are attached.
     """
-    live = _converted(signature, lambda plain: _live_leaf(app, plain, aim))
+    live = converted(signature, lambda plain: _live_leaf(app, plain, aim))
     if attachments.carries(live, serializer):
         return live
-    return _converted(live, lambda leaf: _attached_leaf(app, leaf, serializer))
+    return converted(live, lambda leaf: _attached_leaf(app, leaf, serializer))
 
 
 def channels_of(app: Celery, signature: Any) -> dict[str, str]:
@@ -34,7 +34,7 @@ def channels_of(app: Celery, signature: Any) -> dict[str, str]:
             found[options["task_id"]] = header[OUTPUT]
         return leaf
 
-    _converted(signature, note)
+    converted(signature, note)
     return found
 
 
@@ -59,18 +59,19 @@ def to_plain(app: Celery, signature: Any, own: Target) -> Any:
     For the host of that snapshot with those variables, where Celery's own rules for callbacks need
     the tasks themselves; what is sent from there is live again.
     """
-    return _converted(signature, lambda leaf: _plain_leaf(app, leaf, own))
+    return converted(signature, lambda leaf: _plain_leaf(app, leaf, own))
 
 
-def _converted(signature: Any, leaf: Any) -> Any:
+def converted(signature: Any, leaf: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return ``signature`` with ``leaf`` of each task's in it, whether it is called or hangs on another."""
     if not isinstance(signature, Mapping) or "task" not in signature:
         return signature
     copied = dict(signature)
     inner = copied.get("kwargs") or {}
     nested = {
-        part: [_converted(each, leaf) for each in inner[part]]
+        part: [converted(each, leaf) for each in inner[part]]
         if isinstance(inner[part], (list, tuple))
-        else _converted(inner[part], leaf)
+        else converted(inner[part], leaf)
         for part in ("tasks", "header", "body")
         if copied.get("subtask_type") in ("group", "chain", "chord") and part in inner
     }
@@ -84,9 +85,9 @@ def _converted(signature: Any, leaf: Any) -> Any:
 def _with_hanging(signature: dict[str, Any], leaf: Any) -> dict[str, Any]:
     options = signature.get("options") or {}
     hanging = {
-        name: [_converted(each, leaf) for each in options[name]]
+        name: [converted(each, leaf) for each in options[name]]
         if isinstance(options[name], (list, tuple))
-        else _converted(options[name], leaf)
+        else converted(options[name], leaf)
         for name in ("link", "link_error", "chain", "chord")
         if options.get(name)
     }

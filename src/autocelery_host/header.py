@@ -9,6 +9,8 @@ from celery import Celery
 from celery.app.task import Task
 
 LIVE_TASK: Final = "autocelery.live"
+#: What the names of tasks begin with that come with Celery and autocelery: the others are the project's.
+BUILT_IN: Final = ("celery.", "autocelery.")
 HEADER: Final = "autocelery"
 HEADER_VERSION: Final = 1
 #: The field of the header with the channel that wants the call's output.

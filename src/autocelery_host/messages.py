@@ -20,7 +20,10 @@ from kombu.utils.imports import symbol_by_name
 from autocelery_host import aims, attachments
 from autocelery_host.canvas import aim_of_hanging, to_live
 from autocelery_host.header import HEADER, LIVE_TASK, header_for, target_of
+from autocelery_host.shapes import SIGNATURE
+from autocelery_host.stamping import stamped
 
+_OURS: Final = frozenset({HEADER, SIGNATURE})
 _AS_TASK_V2: Final = tuple(inspect.signature(AMQP.as_task_v2).parameters)[1:]
 
 
@@ -36,7 +39,9 @@ class LiveMessages(AMQP):
             aim = aims.current()
             target = aim(self.app, name) if aim is not None else None
             if target is None:
-                return super().as_task_v2(name=name, **options)
+                options = stamped(self.app, name, options)
+                message = super().as_task_v2(name=name, **options)
+                return message._replace(headers=_Headers(message.headers, _said(options)))
             header = header_for(self.app, name, target)
         elif name not in (
             header["task"],
@@ -44,14 +49,14 @@ class LiveMessages(AMQP):
         ):  # Celery hands a chord body's headers to the unlock task
             header = header_for(self.app, name, target_of(header))
         header = aims.asked(self.app, header, options["task_id"])
-        self._make_hanging_live(options, header)
         real = header["task"]
+        options = stamped(self.app, real, options)
+        self._make_hanging_live(options, header)
         attachments.attach_arguments(self.app, options, header["snapshot"], real)
         message = super().as_task_v2(name=real, **options)
         message.headers["shadow"] = message.headers.get("shadow") or real
         message.headers["task"] = LIVE_TASK
-        message.headers[HEADER] = header
-        return message._replace(headers=_Headers(message.headers))
+        return message._replace(headers=_Headers(message.headers, {HEADER: header, **_said(options)}))
 
     def _make_hanging_live(self, options: dict[str, Any], header: Mapping[str, Any]) -> None:
         whose = aim_of_hanging(target_of(header))
@@ -64,10 +69,19 @@ class LiveMessages(AMQP):
 
 
 class _Headers(dict[str, Any]):
-    """A message's headers, which the sender then updates with the ones that the caller gave: not with ours."""
+    """A message's headers with ours, which the sender then updates with those that the caller gave: not with ours."""
+
+    def __init__(self, headers: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+        super().__init__({**headers, **ours})
 
     def update(self, given: Mapping[str, Any], **named: Any) -> None:  # type: ignore[override]
-        super().update({**given, **named, HEADER: self[HEADER]})
+        super().update({key: value for key, value in {**given, **named}.items() if key not in _OURS})
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the header with the signature that a message is sent for, if it is known."""
+    headers = options.get("headers") or {}
+    return {SIGNATURE: headers[SIGNATURE]} if SIGNATURE in headers else {}
 
 
 def install(app: Celery) -> None:

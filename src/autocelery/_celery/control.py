@@ -16,17 +16,21 @@ from celery.worker.control import control_command, inspect_command
 
 from autocelery import _config
 from autocelery._blobs import open_store, store_url_for
-from autocelery._celery import serving
+from autocelery._celery import serving, signatures
 from autocelery._env.comparing import Need, installed_here, needs_of_celery
 from autocelery._env.installing import uv_here
 from autocelery._signing import keys, worker_keys
 from autocelery.errors import AgentUnavailable, AutoceleryError
+from autocelery_host.header import BUILT_IN
+from autocelery_host.stamping import shape_of_task
 
 #: The inspect command that asks a worker what it can run, and the control command that revokes a snapshot.
 REPORT = "autocelery"
 REVOKE = "autocelery_revoke"
 #: The inspect command that asks which environment a lock gets there.
 ENVIRONMENT = "autocelery_environment"
+#: The inspect command that asks for the signatures of its tasks.
+SIGNATURES = "autocelery_signatures"
 
 
 @inspect_command(name=REPORT, default_timeout=1.0)  # type: ignore[untyped-decorator]
@@ -56,6 +60,16 @@ def report(state: Any, variables: Sequence[str] = (), **_: Any) -> dict[str, Any
         "store": store,
         "store_problem": store_problem,
         "problem": problem,
+    }
+
+
+@inspect_command(name=SIGNATURES)  # type: ignore[untyped-decorator]
+def told_signatures(state: Any, **_: Any) -> dict[str, list[str]]:
+    """Tell the shape and the policy of each task of this worker."""
+    return {
+        name: [str(shape_of_task(task) or ""), signatures.policy_of(task)]
+        for name, task in state.app.tasks.items()
+        if not name.startswith(BUILT_IN)
     }
 
 

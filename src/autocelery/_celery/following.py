@@ -1,4 +1,7 @@
-"""An agent for each worker of an app: started and stopped by Celery's own signals."""
+"""What autocelery does with each worker of an app: an agent beside it, and its tasks' signatures held.
+
+Started and stopped by Celery's own signals.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,33 @@ from typing import Any
 
 from celery import Celery, signals
 
+from autocelery._celery import signatures
 from autocelery_host import current_snapshot
 
 
 def follow_workers_of(app: Celery) -> None:
     """Start an agent with each worker of ``app`` in this process, and stop it with the worker."""
 
+    def is_ours(sender: Any) -> bool:
+        return current_snapshot() is None and getattr(sender, "app", None) is app
+
     def start(sender: Any = None, **_: Any) -> None:
-        if current_snapshot() is None and getattr(sender, "app", None) is app:
+        if is_ours(sender):
             from autocelery._celery import control, serving  # noqa: F401 - control registers its commands
 
+            signatures.adopt_all(app)
             serving.start_agent(app, sender)
 
+    def ask_back(sender: Any = None, **_: Any) -> None:
+        if is_ours(sender) and any(
+            signatures.policy_of(task) == signatures.PARK for task in app.tasks.values()
+        ):
+            from autocelery._celery import parking
+
+            parking.ask_back_beside(app)
+
     def stop(sender: Any = None, **_: Any) -> None:
-        if current_snapshot() is None and getattr(sender, "app", None) is app:
+        if is_ours(sender):
             from autocelery._celery import aftermath, serving
 
             aftermath.finish()
@@ -30,4 +46,5 @@ def follow_workers_of(app: Celery) -> None:
         from autocelery._celery import control  # noqa: F401
 
     signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
+    signals.worker_ready.connect(ask_back, weak=False, dispatch_uid=f"autocelery-parked-{id(app)}")
     signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")

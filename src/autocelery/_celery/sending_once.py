@@ -41,10 +41,10 @@ def proving(channel: Any, is_sure: Callable[[], bool]) -> Iterator[None]:
     from redis import WatchError
 
     def put(queue: str, message: dict[str, Any], **_options: Any) -> None:
-        prefix = getattr(channel, "global_keyprefix", "") or ""
+        prefix = prefix_of(channel)
         key = prefix + channel._q_for_pri(queue, channel._get_message_priority(message, reverse=False))
         proof = f"{prefix}{_PROOF}{message['headers']['id']}"
-        with channel.conn_or_acquire() as client, _plain(client).pipeline() as pipe:
+        with channel.conn_or_acquire() as client, plain(client).pipeline() as pipe:
             pipe.watch(proof)
             if pipe.exists(proof):
                 return
@@ -67,14 +67,19 @@ def proving(channel: Any, is_sure: Callable[[], bool]) -> Iterator[None]:
 
 def forget(channel: Any, task_ids: Iterable[str]) -> None:
     """Remove the proofs of messages that are known to be sent."""
-    prefix = getattr(channel, "global_keyprefix", "") or ""
+    prefix = prefix_of(channel)
     names = [f"{prefix}{_PROOF}{each}" for each in task_ids]
     if names:
         with channel.conn_or_acquire() as client:
-            _plain(client).unlink(*names)
+            plain(client).unlink(*names)
 
 
-def _plain(client: Any) -> Any:
+def prefix_of(channel: Any) -> str:
+    """Return what stands before each key of a Redis broker's."""
+    return str(getattr(channel, "global_keyprefix", "") or "")
+
+
+def plain(client: Any) -> Any:
     """Return a client of the same connections that leaves names as they are."""
     import redis
 

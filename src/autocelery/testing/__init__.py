@@ -6,13 +6,17 @@ pytest, use the context managers.
 
 from __future__ import annotations
 
+from autocelery.testing.beat import Beat, Fired
 from autocelery.testing.eager import eager
 from autocelery.testing.sent import Sent, assert_not_sent, assert_sent, recording
+from autocelery.testing.signatures import upgraded
 from autocelery.testing.stores import MemoryStore
 from autocelery.testing.time import Time
 from autocelery.testing.workers import broker_worker, memory_worker
 
 __all__ = [
+    "Beat",
+    "Fired",
     "MemoryStore",
     "Sent",
     "Time",
@@ -22,4 +26,5 @@ __all__ = [
     "eager",
     "memory_worker",
     "recording",
+    "upgraded",
 ]

@@ -17,11 +17,19 @@ from tests import services, since
 from tests.conftest import remove_tree
 from tests.integration.conformance.fleets import Caller, Fleet, record_of
 from tests.integration.conformance.records import Record
+from tests.wheels import runtime_index
 
 #: Every scenario runs on these.
 _EVERYWHERE = ("redis-prefork", "redis-threads", "redis-solo")
 #: Those marked ``reduced`` run on these too: broker and backend, and the pool.
-_REDUCED = ("rabbitmq+rpc-prefork", "rabbitmq+postgres-prefork", "redis+postgres-threads", "redis-gevent")
+#: ``own``: in an environment that stands alone, and has nothing of the worker's packages.
+_REDUCED = (
+    "rabbitmq+rpc-prefork",
+    "rabbitmq+postgres-prefork",
+    "redis+postgres-threads",
+    "redis-gevent",
+    "redis+own-prefork",
+)
 _WAYS = ("deployed", "live", "block")
 
 
@@ -63,7 +71,8 @@ def fleet(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Fleet]:
             "prefix": prefix,
             "unbuffered_events": pool == "threads" and not since.THREADS_TELL_EVERY_EVENT,
         }
-        made = Fleet(folder, pool, settings)
+        index = runtime_index(folder / "index", "redis") if services_named.endswith("+own") else None
+        made = Fleet(folder, pool, settings, index)
         owned.callback(made.close)
         yield made
 
@@ -96,7 +105,7 @@ def _settings(
     if named.endswith("+postgres"):
         request.getfixturevalue("postgres_url")
         settings["result_backend"] = f"db+{owned.enter_context(services.own_postgres_database())}"
-    if "+" in named:
+    if not settings["result_backend"].startswith("redis"):
         del settings["result_backend_transport_options"]
     return settings
 

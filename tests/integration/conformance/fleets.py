@@ -32,21 +32,29 @@ from tests.workers import Worker
 
 #: Of each worker's pool.
 CONCURRENCY = 4
+_SECONDS_TO_BUILD = 120
 
 
 class Fleet:
-    """One worker with its project. Owns both, the watch and a connection."""
+    """One worker with its project. Owns both, the watch and a connection.
 
-    def __init__(self, folder: Path, pool: str, settings: dict[str, Any]) -> None:
+    Args:
+        folder: where the project is written.
+        pool: the worker's.
+        settings: what the project reads.
+        index: a folder of wheels; live calls then run in an environment of their own, which is built from it.
+    """
+
+    def __init__(self, folder: Path, pool: str, settings: dict[str, Any], index: Path | None = None) -> None:
         self.pool, self.prefix = pool, settings["prefix"]
         self.store_is_readable = not str(settings["celery"]["result_backend"]).startswith("rpc")
         self._owned = ExitStack()
         with ExitStack() as unless_started:
             unless_started.callback(self._owned.close)
-            self._start(folder, settings)
+            self._start(folder, settings, index)
             unless_started.pop_all()
 
-    def _start(self, folder: Path, settings: dict[str, Any]) -> None:
+    def _start(self, folder: Path, settings: dict[str, Any], index: Path | None) -> None:
         self.project = Project(folder, settings)
         self._owned.callback(self.project.close)
         self.app = self.project.app
@@ -55,11 +63,21 @@ class Fleet:
         queue = self.app.conf.task_default_queue
         options = ["-P", self.pool, "-c", str(CONCURRENCY), "-E", "-Q", f"{queue},{queue}-routed"]
         # Pickle is accepted here, which Celery refuses to root unless told otherwise: containers are root.
-        self.worker = Worker(self.project.folder, self.project.package, queue, *options, C_FORCE_ROOT="1")
+        variables = {"C_FORCE_ROOT": "1"}
+        if index is not None:
+            variables |= self._stand_alone(folder, index)
+        self.worker = Worker(self.project.folder, self.project.package, queue, *options, **variables)
         self._owned.callback(self.worker.stop)
         self.worker.start()
         self.watch = Watch(self.app)
         self._owned.callback(self.watch.stop)
+        if index is not None:
+            self.project.task("add").live.delay(1, 2).get(timeout=_SECONDS_TO_BUILD)
+            assert "Built environment" in self.worker.text()
+
+    def _stand_alone(self, folder: Path, index: Path) -> dict[str, str]:
+        (self.project.folder / "pyproject.toml").write_text('[tool.autocelery]\nenvironment = "own"\n')
+        return {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(index), "UV_CACHE_DIR": str(folder / "uv")}
 
     def close(self) -> None:
         """Stop the worker and everything else, the last first."""

@@ -24,6 +24,8 @@ _LOG_LINE = re.compile(r"^\[[^\]]*: (\w+)/[^\]]*\] (.*)$")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 #: The number that a pool gave a call whose process it lost (billiard before 4.3).
 _JOB = re.compile(r" Job: \d+\.")
+#: Where installed packages lie: a call in an environment of its own has Celery's code from elsewhere.
+_PACKAGES = re.compile(r"(?<=\")/[^\"]*/site-packages(?=/)")
 _SECONDS = re.compile(r"\bin \d+\.\d+(e-\d+)?s\b")
 
 #: Events come from the sender, from the worker and from the task itself: among the three, order is an accident.
@@ -113,7 +115,7 @@ class Labels:
         """Return ``value`` as text with names in place of ids."""
         said = value if isinstance(value, str) else repr(value)
         named = _UUID.sub(lambda found: self._labels.get(found.group(), "<id>"), said)
-        return _JOB.sub(" Job: N.", named)
+        return _PACKAGES.sub("<packages>", _JOB.sub(" Job: N.", named))
 
 
 def described(value: Any, labels: Labels) -> Any:

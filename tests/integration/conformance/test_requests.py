@@ -21,7 +21,7 @@ def test_a_task_sees_the_same_request(same: Same) -> None:
     assert state == "SUCCESS"
     assert fields["args"] == "[1]"
     assert fields["kwargs"] == "{'named': 2}"
-    assert fields["headers"] == "None"
+    assert fields["headers"] == "{'autocelery_signature': 'seen/1(*args,**kwargs)'}"
 
 
 def test_a_task_sees_every_option_of_its_call(same: Same) -> None:

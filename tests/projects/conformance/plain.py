@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pprint import pformat
+
 from .celery import app
 from .recording import record, stop_at_gate
 
@@ -75,10 +77,10 @@ def gated(self, *args, **kwargs):
 
 @app.task(bind=True)
 def seen(self, *args, **kwargs):
-    """Return every field of the request, as text."""
+    """Return every field of the request, as text with the keys of dictionaries in order."""
     fields = {name: getattr(self.request, name) for name in dir(type(self.request)) if not name.startswith("_")}
     fields |= vars(self.request)
-    return {name: repr(value) for name, value in fields.items() if not callable(value)}
+    return {name: pformat(value, width=10**6) for name, value in fields.items() if not callable(value)}
 
 
 @app.task(bind=True)

@@ -115,13 +115,16 @@ class Fleet:
             raise AssertionError(f"No {count} messages of {entry}:\n{self.logs()}") from None
 
     def wait_until_settled(self) -> None:
-        """Wait until somebody sends, and nothing is in the outbox that another has recorded."""
+        """Wait until the last instance sends, and what another has recorded is in the outbox no more."""
+        newest = self.instances[-1]
 
         def is_settled() -> bool:
+            if "sends now" not in newest.text():
+                return False
             store = SqlBeatStore(self.environment["BEAT_DATABASE"])
             try:
                 token = store.lease()[1].token
-                return token > 1 and all(each.token == token for each in store.outbox())
+                return all(each.token == token for each in store.outbox())
             finally:
                 store.close()
 
@@ -151,9 +154,16 @@ def fleet(folder: Path, database: str, entries: dict[str, Any], broker: Any) -> 
 def on_redis(url: str, prefix: str) -> tuple[dict[str, str], Callable[[], list[Message]]]:
     """Return the environment of instances on a Redis, and what reads their queue and leaves it as it is."""
     client = redis.Redis.from_url(url)
+    read: list[Message] = []
 
     def messages() -> list[Message]:
-        return [_read(json.loads(each)) for each in client.lrange(f"{prefix}celery", 0, -1)]
+        new = client.llen(f"{prefix}celery") - len(read)  # each is put at the front, and nobody takes it out
+        if new > 0:
+            read.extend(
+                _read(json.loads(each))
+                for each in client.lrange(f"{prefix}celery", -len(read) - new, -len(read) - 1)
+            )
+        return read
 
     return {"BEAT_BROKER": url, "BEAT_TRANSPORT": json.dumps({"global_keyprefix": prefix})}, messages
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import secrets
 import signal
 from collections import Counter
@@ -18,15 +17,14 @@ import redis
 from sqlalchemy import create_engine, text
 
 from autocelery._beat.sql_store import SqlBeatStore
-from tests import beats, services
-from tests.beats import Fleet, Message
+from tests import beat_storms, beats, services
+from tests.beat_storms import Storm, check_each_once
+from tests.beats import Fleet
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
 EVERY_SECOND = {"every": {**beats.ENTRY, "schedule": 1}}
-#: Seconds by which the clock of the database jumps.
-JUMP = 300
 #: Places where an instance is killed or frozen, in the order in which a tick passes them.
 PLACES = ("inside the transaction", "after the commit", "before the broker", "after the broker")
 
@@ -73,52 +71,13 @@ def own_rabbitmq(stack: ExitStack) -> object:
     return beats.on_rabbitmq(own.url, own.queue)
 
 
-def check_each_once(found: list[Message]) -> None:
-    """See that no tick is missing or doubled."""
-    doubled = {tick: count for tick, count in Counter(each.tick for each in found).items() if count > 1}
-    assert not doubled
-    moments = [datetime.fromisoformat(each.tick) for each in found]
-    assert {(after - before).total_seconds() for before, after in pairwise(moments)} <= {1.0}
-    assert len({each.id for each in found}) == len(found)
-
-
-def terminate_connections(url: str) -> None:
-    """Have PostgreSQL end every connection to a database, as an administrator or a failover does."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
-    engine.dispose()
-
-
 def test_three_instances_send_each_tick_once_while_they_are_killed_frozen_and_cut_off(
-    on_redis: Fleet, postgres_database: str, tmp_path: Path
+    tmp_path: Path, postgres_database: str, redis_url: str, redis_prefix: str
 ) -> None:
-    clock = tmp_path / "clock"
-    clock.write_text("0")
-    dice = random.Random(5)
-    running = [on_redis.start(BEAT_CLOCK=str(clock)) for _ in range(3)]
-    on_redis.wait_for(1, "every")
-    for harm in ["kill", "cut", "forward", "freeze", "back", "kill"]:
-        before = len(on_redis.sent("every"))
-        victim = dice.choice(running)
-        if harm == "kill":
-            victim.send(signal.SIGKILL)
-            running.remove(victim)
-            running.append(on_redis.start(BEAT_CLOCK=str(clock)))
-        elif harm == "freeze":
-            victim.send(signal.SIGSTOP)
-        elif harm == "cut":
-            terminate_connections(postgres_database)
-        elif harm in ("forward", "back"):
-            clock.write_text(str(JUMP) if harm == "forward" else str(JUMP - 5))
-        # What a clock skips is ticks that were missed, and `all` makes up for each; what it repeats was sent.
-        more = JUMP if harm == "forward" else 0 if harm == "back" else 1
-        on_redis.wait_for(before + more, "every")
-        victim.send(signal.SIGCONT)
-    on_redis.wait_for(len(on_redis.sent("every")) + 2, "every")
-    check_each_once(on_redis.sent("every"))
-    assert len(on_redis.sent("every")) > JUMP
+    broker = beats.on_redis(redis_url, redis_prefix)
+    with beats.fleet(tmp_path, postgres_database, beat_storms.ENTRIES, broker) as fleet:
+        toll = Storm(fleet, 5, ["kill", "kill", "freeze", "cut", "hour", "back"]).run()
+    assert toll.ticks[beat_storms.EVERY] > beat_storms.HOUR
 
 
 def test_killed_anywhere_on_redis_each_tick_is_sent_once(
@@ -322,3 +281,22 @@ def test_what_was_sent_is_written_down_and_no_proof_stays_at_the_broker(
     assert found == {each.id: "sent" for each in on_redis.sent("every")}
     with redis.Redis.from_url(redis_url) as client:
         assert list(client.scan_iter(match=f"{redis_prefix}*beat*", count=1000)) == []
+
+
+def test_a_database_that_is_emptied_under_a_running_instance_gets_its_settings_back(
+    on_redis: Fleet, postgres_database: str
+) -> None:
+    instance = on_redis.start()
+    on_redis.wait_for(2, "every")
+    store = SqlBeatStore(postgres_database)
+    before = store.lease()[1].token
+    engine = create_engine(postgres_database)
+    with engine.begin() as connection:
+        connection.execute(
+            text("TRUNCATE autocelery_beat_entries, autocelery_beat_ticks, autocelery_beat_lease")
+        )
+    engine.dispose()
+    on_redis.wait_for(len(on_redis.sent("every")) + 3, "every")
+    assert instance.process.poll() is None
+    assert store.lease()[1].token > before, "who was frozen with the old token never holds the lease again"
+    store.close()

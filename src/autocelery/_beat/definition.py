@@ -21,6 +21,7 @@ MISSED = ("skip", "once", "all")
 DEFAULT_GRACE = 60.0
 #: How many missed ticks are made up for at most, where all are.
 DEFAULT_LIMIT = 100
+MOST_LIMIT = 10_000
 #: Options of a call that belong to beat: they say which tick it is.
 RESERVED_OPTIONS = frozenset({"task_id", "producer", "connection"})
 _NAMESPACE = uuid.UUID("3c0d9f35-6a0a-4c55-9c4d-0e6a86c5a0d7")
@@ -134,6 +135,10 @@ def check(definition: Definition) -> Definition:
         number = getattr(definition, name)
         if number is not None and not (isinstance(number, int | float) and number >= least):
             raise EntryInvalid(f"{name} is {number!r}; it is a number, {least} or more")
+    if definition.limit > MOST_LIMIT:
+        raise EntryInvalid(
+            f"limit is {definition.limit!r}; at most {MOST_LIMIT} missed ticks are made up for"
+        )
     try:
         first, last = definition.first, definition.last
     except (TypeError, ValueError) as error:
@@ -156,7 +161,7 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(str(name), zoneinfo.available_timezones(), n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else "names are those of the IANA, such as Europe/Madrid"
+        hint = f"did you mean {near[0]}" if near else "names are those of the IANA, such as Europe/Madrid"
         raise EntryInvalid(f"there is no time zone {name!r}; {hint}") from None
 
 

@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
+from celery import Celery
+
 from autocelery._beat.definition import Definition, changed, check, decode, id_of
 from autocelery._beat.kinds import Ticks, ticks_of
 from autocelery._beat.planning import Planner
@@ -66,22 +68,13 @@ def edit(store: BeatStore, key: str, changes: Mapping[str, Any], timezone: str) 
     Raises:
         EntryInvalid: a name or a value makes no sense.
     """
-    unknown = changes.keys() - set(_NAMES)
-    if unknown:
-        raise EntryInvalid(f"An entry has no {', '.join(sorted(unknown))}. It has {', '.join(_NAMES)}.")
-    values = dict(changes)
-    if "schedule" in values:
-        values["schedule"] = schedule_from(values["schedule"])
-    if "args" in values:
-        values["args"] = tuple(values["args"])
+    values = _values(changes)
     made: list[Entry] = []
 
     def change(entries: Mapping[str, Entry], now: datetime) -> Edits:
         before = entries.get(id_of(key))
         try:
-            text = _definition(before, values, timezone).encode()
-            entry = replace(before, definition=text) if before else Entry(id_of(key), key, text, "database")
-            entry = Planner({}).started(replace(entry, edited=now), now)
+            entry = drafted(before, key, values, timezone, now)
         except EntryInvalid as error:
             raise EntryInvalid(f"Entry {key!r} stays as it was: {error.message}.") from None
         made.append(entry)
@@ -89,6 +82,40 @@ def edit(store: BeatStore, key: str, changes: Mapping[str, Any], timezone: str) 
 
     store.edit([id_of(key)], change)
     return made[-1]
+
+
+def drafted(
+    before: Entry | None, key: str, changes: Mapping[str, Any], timezone: str, now: datetime
+) -> Entry:
+    """Return an entry as `edit` would make it, and store nothing.
+
+    Args:
+        before: the entry as it is; ``None`` for a new one.
+        key: of the entry.
+        changes: by the names of `Definition`.
+        timezone: of a new one that names none.
+        now: when it is edited.
+
+    Raises:
+        EntryInvalid: a name or a value makes no sense.
+    """
+    try:
+        text = _definition(before, _values(changes), timezone).encode()
+        entry = replace(before, definition=text) if before else Entry(id_of(key), key, text, "database")
+        return Planner({}).started(replace(entry, edited=now), now)
+    except OverflowError as error:
+        raise EntryInvalid(f"a number or a moment is too large: {error}") from None
+
+
+def send_now(app: Celery, entry: Entry) -> str:
+    """Send the task of an entry now, beside its schedule, and return the call's id.
+
+    Raises:
+        EntryInvalid: its definition cannot be read.
+    """
+    told = decode(entry.definition)
+    sent = app.send_task(told.task, told.args, dict(told.kwargs), **told.options)
+    return str(sent.id)
 
 
 def remove(store: BeatStore, key: str) -> None:
@@ -130,6 +157,18 @@ def upcoming(entry: Entry, count: int) -> list[datetime]:
             break
         following.append(tick)
     return following
+
+
+def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = changes.keys() - set(_NAMES)
+    if unknown:
+        raise EntryInvalid(f"An entry has no {', '.join(sorted(unknown))}. It has {', '.join(_NAMES)}.")
+    values = dict(changes)
+    if "schedule" in values:
+        values["schedule"] = schedule_from(values["schedule"])
+    if "args" in values:
+        values["args"] = tuple(values["args"])
+    return values
 
 
 def _definition(before: Entry | None, values: Mapping[str, Any], timezone: str) -> Definition:

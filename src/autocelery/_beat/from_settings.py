@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -59,7 +60,14 @@ def read(app: Celery) -> Settings:
     definitions: dict[str, Definition] = {}
     problems: dict[str, str] = {}
     schedules: dict[str, BaseSchedule] = {}
-    for key, told in {**_own(app), **(app.conf.beat_schedule or {})}.items():
+    entries = {**_own(app), **(app.conf.beat_schedule or {})}
+    names = Counter(map(str, entries))
+    for key, told in entries.items():
+        if names[str(key)] > 1:
+            problems[str(key)] = (
+                f"{names[str(key)]} entries have this key: as a number, a text or something else"
+            )
+            continue
         try:
             definition = _definition(told, str(app.conf.timezone or "UTC"))
         except EntryInvalid as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from autocelery.errors import EntryInvalid
 
 #: The shortest interval, in seconds; anything shorter is taken for a mistake.
 SHORTEST = 1.0
+_LEAP_YEAR = 2024
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
@@ -91,6 +93,8 @@ def _crontab(spec: Mapping[str, Any], zone: ZoneInfo, _anchor: datetime) -> Tick
 def _cron_ticks(parsed: crontab, zone: ZoneInfo) -> Ticks:
     sets = (parsed.minute, parsed.hour, parsed.day_of_month, parsed.month_of_year, parsed.day_of_week)
     minutes, hours, days, months, weekdays = (frozenset(map(int, each)) for each in sets)
+    if min(days) > max(monthrange(_LEAP_YEAR, each)[1] for each in months):  # 5.4 does not
+        raise EntryInvalid("its schedule is never due: its months do not have its days")
     return CronTicks(minutes, hours, days, months, weekdays, zone)
 
 

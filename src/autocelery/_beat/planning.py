@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from celery.schedules import BaseSchedule
 
 from autocelery._beat.definition import Definition, decode
-from autocelery._beat.kinds import Ticks, ticks_of
+from autocelery._beat.kinds import IntervalTicks, Ticks, ticks_of
 from autocelery._beat.store import Entry
 from autocelery._beat.users_classes import Polled
 from autocelery.errors import EntryInvalid
@@ -19,7 +19,7 @@ from autocelery.errors import EntryInvalid
 #: So many ticks of one entry are sent at once; the others follow.
 MOST_AT_ONCE = 1000
 _INSTANT = timedelta(microseconds=1)
-_SHORTEST_STEP = timedelta(seconds=1)
+_SHORTEST_STEP, _SHORTEST_OF_OTHERS = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,12 @@ class Planner:
             is_due, wait = schedule.ask(entry.last_tick or anchor, now)
             ticks = [entry.next_tick] if is_due else []
             return self._bounded(entry, definition, ticks, now + timedelta(seconds=wait), False)
-        missed = _missed(
-            entry.next_tick, schedule, now - timedelta(seconds=definition.grace + definition.jitter)
-        )
+        too_late = now - timedelta(seconds=definition.grace + definition.jitter)
+        missed = _missed(entry.next_tick, schedule, min(too_late, definition.last or too_late))
         fresh, following = _fresh(entry, definition, schedule, missed, now)
         kept = _by_rule(definition, missed, schedule, entry.next_tick, fresh)
+        if len(kept) > MOST_AT_ONCE:
+            kept, following = kept[:MOST_AT_ONCE], kept[MOST_AT_ONCE]
         return self._bounded(entry, definition, kept, following, missed is not None)
 
     def _ticks(self, key: str, definition: Definition, anchor: datetime) -> Ticks | Polled:
@@ -155,9 +156,11 @@ def _fresh(
     entry: Entry, definition: Definition, ticks: Ticks, missed: datetime | None, now: datetime
 ) -> tuple[list[datetime], datetime | None]:
     """Return the ticks that are due and not too late, and the one after them."""
-    tick = ticks.after(missed) if missed else entry.next_tick
+    tick, last = ticks.after(missed) if missed else entry.next_tick, definition.last
     found: list[datetime] = []
     while tick is not None and tick + jitter_of(entry, definition, tick) <= now and len(found) < MOST_AT_ONCE:
+        if last is not None and tick > last:
+            break
         found.append(tick)
         tick = ticks.after(tick)
     return found, tick
@@ -169,14 +172,20 @@ def _by_rule(
     """Return what is sent of what was missed, by the entry's rule, and of what was not."""
     if missed is None or definition.missed == "skip":
         return fresh
-    if definition.missed == "once":
+    if definition.missed == "once" or not definition.overlap:  # of which the last is sent
         return fresh or [missed]
     return [*_last(ticks, begin, missed, definition.limit), *fresh]
 
 
 def _last(ticks: Ticks, begin: datetime, end: datetime, count: int) -> list[datetime]:
-    """Return the last ``count`` ticks from ``begin`` to ``end``, looking back twice as far until there are enough."""
-    back = _SHORTEST_STEP * count
+    """Return the last ``count`` ticks from ``begin`` to ``end``, looking back twice as far until there are enough.
+
+    Where there cannot be more than ``count`` those after the first that are sent at once are not looked for.
+    """
+    step = ticks.every if isinstance(ticks, IntervalTicks) else _SHORTEST_OF_OTHERS
+    if (end - begin) // step < count:
+        return _first(ticks, begin, end, MOST_AT_ONCE + 1)
+    back = step * count
     while True:
         found: deque[datetime] = deque(maxlen=count)
         tick: datetime | None = begin if end - back <= begin else ticks.after(end - back)
@@ -186,6 +195,16 @@ def _last(ticks: Ticks, begin: datetime, end: datetime, count: int) -> list[date
         if len(found) == count or end - back <= begin:
             return list(found)
         back *= 2
+
+
+def _first(ticks: Ticks, begin: datetime, end: datetime, count: int) -> list[datetime]:
+    """Return the first ``count`` ticks from the tick ``begin`` to ``end``."""
+    found: list[datetime] = []
+    tick: datetime | None = begin
+    while tick is not None and tick <= end and len(found) < count:
+        found.append(tick)
+        tick = ticks.after(tick)
+    return found
 
 
 def _may_go_on(definition: Definition, following: datetime | None, runs: int) -> bool:

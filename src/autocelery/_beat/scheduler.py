@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import Any
 
 from celery import beat
 
 from autocelery._beat.beating import LONGEST_PAUSE, Beating
-from autocelery._beat.definition import Definition
 from autocelery._beat.from_settings import Settings, read
 from autocelery._beat.opening import open_store
-from autocelery._beat.overlapping import lacks_results
 from autocelery._beat.planning import Planner
 from autocelery._beat.sender import Broker, Sender
 from autocelery._beat.store import BeatStore
 from autocelery._beat.syncing import rule_of, sync
 from autocelery._beat.tenure import Tenure
-from autocelery.errors import BeatDatabaseUnavailable
+from autocelery._beat.wording import doubts
+from autocelery.errors import BeatDatabaseNotReady, BeatDatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +73,12 @@ class DatabaseScheduler(beat.Scheduler):
         except BeatDatabaseUnavailable as error:
             logger.error("%s Trying again.", error.message)
             return RETRY_SECONDS
+        except BeatDatabaseNotReady as error:
+            if not self._is_synced:
+                raise
+            logger.warning("beat: %s What the settings say is brought in again.", error.message)
+            self._is_synced = False  # emptied under a beat that runs, as `manage.py flush` does
+            return 0.0
         finally:
             self._is_beating = False
 
@@ -118,18 +122,5 @@ def _complain(app: Any, settings: Settings) -> None:
     for key, why in settings.problems.items():
         logger.error("beat: entry %r of beat_schedule is not sent: %s.", key, why)
     for key, definition in settings.definitions.items():
-        _complain_of(app, key, definition)
-
-
-def _complain_of(app: Any, key: str, definition: Definition) -> None:
-    if definition.task not in app.tasks:
-        near = difflib.get_close_matches(definition.task, app.tasks, n=1, cutoff=0.7)
-        hint = f"Did you mean {near[0]}?" if near else "It is sent; a worker that lacks it too rejects it."
-        logger.warning("beat: entry %r: there is no task %r here. %s", key, definition.task, hint)
-    if not definition.overlap and lacks_results(app, definition.task):
-        logger.warning(
-            "beat: entry %r: overlap = False needs results, to know when a run has ended; %r has none, so that a run "
-            "counts as going for a day. Set a result backend.",
-            key,
-            definition.task,
-        )
+        for doubt in doubts(app, definition):
+            logger.warning("beat: entry %r: %s", key, doubt)

@@ -40,6 +40,26 @@ def call_of(definition: Definition) -> str:
     return encoding.dumps(told)
 
 
+def publish(app: Celery, tick: Tick, is_repeat: bool = False, **options: Any) -> None:
+    """Send the call of a tick, under its id and with the header that says which tick it is.
+
+    Args:
+        app: whose task is sent; one that it does not know is sent by its name.
+        tick: with its ``call``.
+        is_repeat: whether it may have been sent before.
+        **options: of ``apply_async``, beside those of the entry.
+    """
+    told = encoding.loads(tick.call or "{}")
+    mark = {"entry": tick.key, "tick": tick.tick.isoformat(), "repeat": is_repeat}
+    headers = {**(told["options"].get("headers") or {}), "celery_beat_task": True, HEADER: mark}
+    every = {**told["options"], "task_id": tick.task_id, **options, "headers": headers}
+    task = app.tasks.get(told["task"])
+    if task is None:
+        app.send_task(told["task"], tuple(told["args"]), told["kwargs"], **every)
+        return
+    task.apply_async(tuple(told["args"]), told["kwargs"], **every)
+
+
 class Broker:
     """A connection to the broker for sending. Owns it; each message is confirmed where the broker can.
 
@@ -162,13 +182,7 @@ class Sender:
     def _sent(self, tick: Tick, producer: Any, is_repeat: bool) -> Tick:
         """Send one tick and return it with what became of it; what the broker has to do with is raised."""
         try:
-            told = encoding.loads(tick.call or "{}")
-            options = {**told["options"], "task_id": tick.task_id, "producer": producer, "retry": False}
-            mark = {"entry": tick.key, "tick": tick.tick.isoformat(), "repeat": is_repeat}
-            options["headers"] = {**(options.get("headers") or {}), "celery_beat_task": True, HEADER: mark}
-            task = self._app.tasks.get(told["task"])
-            send = task.apply_async if task is not None else self._send_unknown(told["task"])
-            send(tuple(told["args"]), told["kwargs"], **options)
+            publish(self._app, tick, is_repeat, producer=producer, retry=False)
         except LeaseOver:
             raise
         except self._broker.errors():
@@ -179,9 +193,6 @@ class Sender:
             return replace(tick, state=FAILED, error=shown)
         logger.info("beat: sent %s (%s), tick %s", tick.key, tick.task_id, tick.tick.isoformat())
         return replace(tick, state=SENT)
-
-    def _send_unknown(self, name: str) -> Any:
-        return lambda args, kwargs, **options: self._app.send_task(name, args, kwargs, **options)
 
     def _forget(self, task_ids: list[str]) -> None:
         try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from types import FrameType
 from typing import Any
 
 from celery import platforms
 from celery.apps.beat import Beat
+
+from autocelery._beat.opening import open_store
+from autocelery.errors import BeatDatabaseUnavailable
 
 SCHEDULER = "autocelery.beat:DatabaseScheduler"
 
@@ -29,5 +33,11 @@ def run(app: Any, loglevel: str) -> None:
     Args:
         app: whose schedule it is.
         loglevel: as Celery writes it.
+
+    Raises:
+        BeatNotConfigured: the database is not named, or what names it makes no sense.
+        BeatDatabaseNotReady: its tables cannot be made, or are of another version.
     """
+    with closing(open_store(app)) as store, suppress(BeatDatabaseUnavailable):  # for which beat itself waits
+        store.prepare()  # else Celery logs the traceback of what is told in a sentence
     GracefulBeat(app=app, scheduler=SCHEDULER, loglevel=loglevel).run()

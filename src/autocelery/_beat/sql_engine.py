@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
 
 from autocelery._blobs.addresses import without_password
 from autocelery.errors import BeatNotConfigured
@@ -49,12 +51,41 @@ _POSTGRESQL_LIMITS = (
 )
 _MYSQL_LIMITS = ("SET time_zone = '+00:00'", f"SET innodb_lock_wait_timeout = {LOCK_SECONDS}")
 _MARIADB_LIMITS = (*_MYSQL_LIMITS, f"SET idle_transaction_timeout = {IDLE_SECONDS}")
+_LIMITS = {"postgresql": _POSTGRESQL_LIMITS, "mysql": _MYSQL_LIMITS, "mariadb": _MARIADB_LIMITS}
 _SQLITE_LIMITS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL")
 _NO_TABLE = ("42P01", 1146, 1049)
 _NO_COLUMN = ("42703", 1054)
 _FORBIDDEN = ("42501", 1044, 1142, 1227)
 #: Serialization failure, deadlock, a lock that was waited for in vain, and a table that another made meanwhile.
 _PASSING = ("40001", "40P01", "55P03", "23505", "42P07", 1020, 1050, 1062, 1205, 1213)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database that holds a schedule, and what messages say of it.
+
+    Args:
+        name: what messages call it.
+        new_engine: returns an engine, which connects when it is used.
+        setting: where its address and password are said.
+        mend: how its tables are made.
+        makes_tables: whether a store makes them itself, where it may.
+    """
+
+    name: str
+    new_engine: Callable[[], Engine]
+    setting: str = "beat_database_url"
+    mend: str = "beat does if its user may; else run, as a user who may: autocelery -A proj beat migrate"
+    makes_tables: bool = True
+
+
+def place_of(url: str) -> Place:
+    """Return the database at ``url``, as SQLAlchemy writes it.
+
+    Raises:
+        BeatNotConfigured: the address makes no sense, or its driver is not installed; when an engine is asked for.
+    """
+    return Place(without_password(url), lambda: new_engine(url))
 
 
 def new_engine(url: str) -> Engine:
@@ -84,8 +115,34 @@ def new_engine(url: str) -> Engine:
             f"The schedule's database {without_password(url)} needs the package {error.name!r}, which is not installed "
             f"here. Run: pip install {error.name}; or name a driver that you have, as in postgresql+psycopg://"
         ) from error
-    _listen(engine)
+    _listen(engine, _LIMITS | {"sqlite": _SQLITE_LIMITS})
     return engine
+
+
+def engine_of(drivername: str, connect: Callable[[], Any]) -> Engine:
+    """Return an engine on connections that ``connect`` opens, each its own; how a file is journaled stays as it is.
+
+    Args:
+        drivername: dialect and driver, ``postgresql+psycopg`` for example.
+        connect: returns a new connection of that driver.
+    """
+    isolation = {} if drivername.startswith("sqlite") else {"isolation_level": "READ COMMITTED"}
+    engine = create_engine(
+        URL.create(drivername),
+        creator=connect,
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_timeout=CONNECT_SECONDS,
+        pool_use_lifo=True,
+        **isolation,
+    )
+    _listen(engine, _LIMITS)
+    return engine
+
+
+def connecting_options(driver: str) -> dict[str, Any]:
+    """Return what a driver is told, so that no connection is waited for without an end."""
+    return dict(_OPTIONS.get(driver, {}))
 
 
 def clock_of(engine: Engine) -> Callable[[], ColumnElement[int]]:
@@ -119,20 +176,15 @@ def is_passing(error: Exception) -> bool:
     return _code(error) in _PASSING or "already exists" in text or "database is locked" in text
 
 
-def _listen(engine: Engine) -> None:
+def _listen(engine: Engine, limits: Mapping[str, tuple[str, ...]]) -> None:
+    """Have each connection keep the limits of its dialect, and each transaction begin as a store needs it."""
     name = engine.dialect.name
-    limits = {
-        "postgresql": _POSTGRESQL_LIMITS,
-        "sqlite": _SQLITE_LIMITS,
-        "mysql": _MYSQL_LIMITS,
-        "mariadb": _MARIADB_LIMITS,
-    }
 
     def limit(connection: Any, _record: object) -> None:
         if name == "sqlite":
             connection.isolation_level = None  # transactions begin where SQLAlchemy says so, see below
         cursor = connection.cursor()
-        for statement in _of_server(limits[name], connection):
+        for statement in _of_server(limits.get(name, ()), connection):
             cursor.execute(statement)
         cursor.close()
         if name == "postgresql":

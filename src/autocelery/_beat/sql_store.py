@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,12 +14,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from autocelery._beat.definition import id_of
 from autocelery._beat.sql_engine import (
     SECONDS,
+    Place,
     clock_of,
     is_forbidden,
     is_passing,
     lacks_table,
     locked,
-    new_engine,
+    place_of,
 )
 from autocelery._beat.sql_tables import (
     ENTRIES,
@@ -34,7 +36,7 @@ from autocelery._beat.sql_tables import (
     tick_of,
 )
 from autocelery._beat.store import RECORDED, Decision, Due, Edits, Entry, Lease, Tick
-from autocelery._blobs.addresses import short, without_password
+from autocelery._blobs.addresses import short
 from autocelery._blobs.per_process import PerProcess
 from autocelery._blobs.sql_dialects import Deadline
 from autocelery.errors import BeatDatabaseNotReady, BeatDatabaseUnavailable
@@ -48,6 +50,9 @@ _IDS_AT_ONCE = 500
 _MANY = 20_000
 #: What a row may take longer than a statement alone, in seconds.
 _SECONDS_A_ROW = 0.005
+#: How many ticks one transaction records before it leaves the rest to the next, and for how long, in seconds, it may
+#: find out which: a database ends those that say nothing for `IDLE_SECONDS`.
+_MOST_TICKS, _SECONDS_TO_DECIDE = 1000, 1.0
 _MINE = LEASES.c.name == SCHEDULE
 
 
@@ -55,35 +60,38 @@ class SqlBeatStore:
     """The schedule in the tables ``autocelery_beat_*``. Owns a pool of connections, each process its own.
 
     Args:
-        url: as SQLAlchemy writes it.
+        place: the database, or its URL as SQLAlchemy writes it.
 
     Raises:
         BeatNotConfigured: the driver is not installed, or the address makes no sense.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = PerProcess(lambda: new_engine(url))
-        self._url = without_password(url)
+    def __init__(self, place: Place | str) -> None:
+        self._place = place_of(place) if isinstance(place, str) else place
+        self._engine = PerProcess(self._place.new_engine)
         self._clock = clock_of(self._engine.get())
 
     @property
     def url(self) -> str:
-        """The address without its password."""
-        return self._url
+        """What messages call the database; no password is in it."""
+        return self._place.name
 
     def prepare(self) -> None:
-        """Make the tables where there are none."""
+        """Make the tables where there are none, and the row of the lease."""
 
         def make(connection: Connection) -> None:
-            METADATA.create_all(connection)
+            if self._place.makes_tables:
+                METADATA.create_all(connection)
             if connection.execute(select(LEASES.c.name).where(_MINE)).first() is None:
-                values = {"name": SCHEDULE, "version": VERSION, "token": 0, "renewals": 0, "expires": 0}
+                # A row that somebody removed comes back with a greater token than any before: seconds since 1970.
+                token = number(self._now(connection)) // 1_000_000
+                values = {"name": SCHEDULE, "version": VERSION, "token": token, "renewals": 0, "expires": 0}
                 connection.execute(insert(LEASES), values)
 
         try:
             self.lease()
         except BeatDatabaseNotReady:
-            self._run(make, is_making=True)
+            self._run(make, is_making=self._place.makes_tables)
             self.lease()
 
     def lease(self) -> tuple[datetime, Lease]:
@@ -135,7 +143,7 @@ class SqlBeatStore:
             now = self._now(connection)
             found = self._found(connection, ids)
             due = (each for each in found.values() if each.next_fire is not None and each.next_fire <= now)
-            decisions = [decide(each, now) for each in due]
+            decisions = list(_decided(due, decide, now))
             self._write(connection, [each.entry for each in decisions])
             ticks = [replace(tick, token=token, recorded=now) for each in decisions for tick in each.ticks]
             known = _known(connection, ticks)
@@ -173,13 +181,19 @@ class SqlBeatStore:
             self._run(lambda connection: connection.execute(settled, rows), rows=len(rows))
 
     def edit(
-        self, ids: Collection[str] | None, change: Callable[[Mapping[str, Entry], datetime], Edits]
+        self,
+        ids: Collection[str],
+        change: Callable[[Mapping[str, Entry], datetime], Edits],
+        origin: str | None = None,
     ) -> None:
         """Change the schedule, alone."""
 
         def edit(connection: Connection) -> None:
             connection.execute(locked(connection, select(LEASES.c.name).where(_MINE)))
             found = self._found(connection, ids)
+            if origin is not None:
+                asked = select(ENTRIES).where(ENTRIES.c.origin == origin)
+                found.update(_entries(connection, locked(connection, asked)))
             edits = change(found, self._now(connection))
             self._write(connection, [each for each in edits.put if each.id in found])
             new = [row_of(each) for each in edits.put if each.id not in found]
@@ -193,8 +207,11 @@ class SqlBeatStore:
 
     def entries(self) -> list[Entry]:
         """Return all entries, by their keys."""
-        found = self._run(lambda connection: _entries(connection, select(ENTRIES)), rows=_MANY)
-        return sorted(found.values(), key=lambda each: each.key)
+        asked = select(ENTRIES)
+        rows = self._run(lambda connection: connection.execute(asked).mappings().all(), rows=_MANY)
+        return sorted(
+            map(entry_of, rows), key=lambda each: each.key
+        )  # which may take longer than a transaction may
 
     def entry(self, key: str) -> Entry | None:
         """Return the entry called ``key``."""
@@ -225,8 +242,8 @@ class SqlBeatStore:
         if row is None or row["version"] != VERSION:
             raise BeatDatabaseNotReady(
                 f"The schedule's tables in {self.url} are of version {row['version'] if row else 'none'}, and this "
-                f"autocelery needs {VERSION}. Run one version of autocelery everywhere, then: "
-                "autocelery -A proj beat migrate"
+                f"autocelery needs {VERSION}. Run one version of autocelery everywhere; then make the tables: "
+                f"{self._place.mend}"
             )
         return moment(row["now"]), Lease(row["token"], row["holder"], row["renewals"], moment(row["expires"]))
 
@@ -238,9 +255,7 @@ class SqlBeatStore:
         mine = update(LEASES).where(_MINE, LEASES.c.token == token, LEASES.c.holder.is_not(None))
         return bool(connection.execute(mine.values(values)).rowcount)
 
-    def _found(self, connection: Connection, ids: Collection[str] | None) -> dict[str, Entry]:
-        if ids is None:
-            return _entries(connection, locked(connection, select(ENTRIES)))
+    def _found(self, connection: Connection, ids: Collection[str]) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         for part in _parts(sorted(ids)):
             asked = select(ENTRIES).where(ENTRIES.c.id.in_(part)).order_by(ENTRIES.c.next_fire, ENTRIES.c.id)
@@ -276,8 +291,7 @@ class SqlBeatStore:
 
     def _not_ready(self) -> BeatDatabaseNotReady:
         return BeatDatabaseNotReady(
-            f"The database {self.url} has no tables of a schedule, or old ones. beat makes them if its user may; else "
-            "run, as a user who may: autocelery -A proj beat migrate"
+            f"The database {self.url} has no tables of a schedule, or old ones. Make them: {self._place.mend}"
         )
 
     def _unavailable(self, error: SQLAlchemyError, deadline: Deadline) -> BeatDatabaseUnavailable:
@@ -285,7 +299,7 @@ class SqlBeatStore:
         reason = f"no answer within {deadline.seconds:.0f} seconds" if deadline.is_over else short(told)
         return BeatDatabaseUnavailable(
             f"The schedule's database {self.url} cannot be used ({reason}). Check that it runs, that address and "
-            "password in beat_database_url are right, and that the user may read and write the tables "
+            f"password in {self._place.setting} are right, and that the user may read and write the tables "
             "autocelery_beat_*."
         )
 
@@ -305,6 +319,19 @@ def _known(connection: Connection, ticks: list[Tick]) -> set[tuple[str, int]]:
     return {
         (entry, tick) for entry, tick in connection.execute(select(TICKS.c.entry, TICKS.c.tick).where(*same))
     }
+
+
+def _decided(
+    due: Iterable[Entry], decide: Callable[[Entry, datetime], Decision], now: datetime
+) -> Iterator[Decision]:
+    """Yield decisions until they are as many as one transaction bears; the other entries stay due."""
+    until, ticks = time.monotonic() + _SECONDS_TO_DECIDE, 0
+    for each in due:
+        decision = decide(each, now)
+        yield decision
+        ticks += len(decision.ticks)
+        if ticks >= _MOST_TICKS or time.monotonic() > until:
+            return
 
 
 def _parts(ids: Collection[str]) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -92,7 +93,7 @@ def row_of(told: Entry | Tick) -> dict[str, Any]:
     return {name: number(value) if isinstance(value, datetime) else value for name, value in values}
 
 
-def entry_of(row: RowMapping) -> Entry:
+def entry_of(row: Mapping[Any, Any]) -> Entry:
     """Return the entry of a row."""
     return Entry(**{name: _read(name, row[name]) for name in _ENTRY})
 

@@ -132,7 +132,8 @@ class BeatStore(Protocol):
 
         Args:
             token: the lease's.
-            ids: of entries that were due; those that are not any more are passed over.
+            ids: of entries that were due; those that are not any more are passed over, and those for which one short
+                transaction has no room stay due.
             decide: what becomes of an entry, by the database's clock; it does not raise.
 
         Returns:
@@ -146,13 +147,17 @@ class BeatStore(Protocol):
         """Write down what became of recorded ticks."""
 
     def edit(
-        self, ids: Collection[str] | None, change: Callable[[Mapping[str, Entry], datetime], Edits]
+        self,
+        ids: Collection[str],
+        change: Callable[[Mapping[str, Entry], datetime], Edits],
+        origin: str | None = None,
     ) -> None:
         """Change the schedule, alone: what is recorded or edited elsewhere waits, or was before.
 
         Args:
-            ids: which entries ``change`` needs to see; ``None`` for all.
+            ids: which entries ``change`` needs to see.
             change: gets them by id, and the time.
+            origin: it needs to see those that come from there too.
         """
 
     def entries(self) -> list[Entry]:

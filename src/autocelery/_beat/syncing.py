@@ -65,7 +65,7 @@ def sync(store: BeatStore, settings: Settings, rule: str) -> None:
             [_started(planner, each, before, now) for each, before in changed if _needs_write(each, before)]
         )
 
-    store.edit(None, change)
+    store.edit(texts, change, origin=SETTINGS)  # not all: of 100,000 a transaction does not last
 
 
 def difference(store: BeatStore, settings: Settings) -> list[Difference]:
@@ -128,7 +128,7 @@ def take(
 def _synced(entry: Entry | None, key: str, text: str, rule: str) -> Entry:
     if entry is None:
         return Entry(id_of(key), key, text, SETTINGS, settings=text)
-    if entry.origin == DATABASE:
+    if entry.origin != SETTINGS:  # made here, or imported
         logger.warning(
             "beat: two entries have the key %r: one in beat_schedule, one that was made in the database. That of the "
             "database counts. Rename one, or: autocelery -A proj beat sync --take settings %r",
@@ -200,7 +200,7 @@ def _needs_write(entry: Entry, before: Entry | None) -> bool:
 
 
 def _why(entry: Entry, text: str) -> str:
-    if entry.origin == DATABASE:
+    if entry.origin != SETTINGS:
         return "made in the database, and in the settings under the same key"
     if entry.settings == text:
         return "edited in the database"

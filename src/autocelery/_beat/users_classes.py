@@ -59,11 +59,13 @@ def polled(spec: Mapping[str, Any], _zone: ZoneInfo) -> Polled:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+        if not (isinstance(found, type) and issubclass(found, BaseSchedule)):  # before it is called
+            raise EntryInvalid(
+                f"{spec['path']} is no schedule: it does not derive from celery.schedules.BaseSchedule"
+            )
         made = found(*spec["arguments"])
+    except EntryInvalid:
+        raise
     except Exception as error:
         raise EntryInvalid(f"{spec['path']} cannot be made: {type(error).__name__}: {error}") from error
-    if not isinstance(made, BaseSchedule):
-        raise EntryInvalid(
-            f"{spec['path']} is no schedule: it does not derive from celery.schedules.BaseSchedule"
-        )
     return Polled(made)

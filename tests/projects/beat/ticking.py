@@ -1,6 +1,7 @@
 """A project with a schedule from the environment, and a scheduler that does to itself what tests want done.
 
-``BEAT_ENTRIES`` is the schedule as JSON; seconds are intervals. ``BEAT_CLOCK`` names a file with seconds by which the
+``BEAT_ENTRIES`` is the schedule as JSON; seconds are intervals, and ``{"crontab": "* * * * *"}`` has minute, hour, day of
+the week, of the month, and month. ``BEAT_CLOCK`` names a file with seconds by which the
 database's clock is off. ``BEAT_HARM`` is ``WHERE:SIGNAL``: the signal that the process sends itself there, once, and
 ``BEAT_HARMED`` the file that says that it did.
 """
@@ -13,7 +14,7 @@ import signal
 from pathlib import Path
 
 from celery import Celery
-from celery.schedules import BaseSchedule
+from celery.schedules import BaseSchedule, crontab
 
 from autocelery._beat import beating, sender, sql_store
 from autocelery._beat.tenure import Tenure
@@ -52,8 +53,16 @@ class Unsendable(app.Task):
 
 
 app.register_task(Unsendable())
+
+
+def _schedule(told):
+    if told == "raising":
+        return Raising()
+    return crontab(*told["crontab"].split()) if isinstance(told, dict) else told
+
+
 app.conf.beat_schedule = {
-    key: {**told, "schedule": Raising()} if told and told["schedule"] == "raising" else told
+    key: {**told, "schedule": _schedule(told["schedule"])} if told else told
     for key, told in json.loads(os.environ.get("BEAT_ENTRIES", "{}")).items()
 }
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 
+from autocelery._beat import overlapping
 from autocelery._beat.definition import Definition, id_of, task_id_of
 from autocelery._beat.from_settings import read
 from autocelery._beat.opening import open_store
@@ -67,6 +68,25 @@ def test_a_tick_waits_for_the_last_run_until_that_has_a_result(app: Celery, stor
 
 def test_an_entry_that_may_overlap_waits_for_nothing(app: Celery, store: SqlBeatStore) -> None:
     _, second = ticks(store, replace(HOURLY, overlap=True), (0, 1))
+    assert not is_still_going(app, store, second)
+
+
+def test_results_that_cannot_be_asked_for_stop_nothing_and_are_asked_for_anew(
+    app: Celery, store: SqlBeatStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = ticks(store, HOURLY, (0, 1))
+    app.backend.mark_as_failure(first.task_id, RuntimeError("it ended"))
+    closed: list[str] = []
+    monkeypatch.setattr(overlapping, "_afterwards", [lambda: closed.append("a connection")])
+    # Settings that other tests bring in may have silenced it: Django's disable loggers, a worker's raise the level.
+    monkeypatch.setattr(overlapping.logger, "disabled", False)
+    caplog.set_level("WARNING", overlapping.logger.name)
+    with monkeypatch.context() as broken:
+        broken.setattr(app.backend, "path", b"/nowhere")
+        broken.setattr(app.backend, "open", lambda *_: 1 / 0)
+        assert is_still_going(app, store, second)
+    assert closed == ["a connection"]
+    assert "entry 'a'" in caplog.text
     assert not is_still_going(app, store, second)
 
 

@@ -182,3 +182,26 @@ def test_task_ids_derive_from_entry_and_tick_alone() -> None:
 def test_a_definition_that_makes_no_sense_says_why(rules: dict[str, Any], says: str) -> None:
     with pytest.raises(EntryInvalid, match=says):
         entry(**rules)
+
+
+@pytest.mark.parametrize("limit", [100, 2500, 10_000])
+@pytest.mark.parametrize("schedule", [{"kind": "interval", "seconds": 60}, {"kind": "crontab"}])
+def test_many_missed_ticks_are_sent_some_at_a_time_and_none_is_left_out(
+    limit: int, schedule: dict[str, Any]
+) -> None:
+    now = BEGIN + 4000.5 * MINUTE
+    each, sent = entry(schedule=schedule, missed="all", limit=limit), []
+    while each.next_tick is not None and each.next_tick <= now:
+        plan = PLANNER.plan(each, now)
+        assert 0 < len(plan.ticks) <= MOST_AT_ONCE
+        sent += minutes(plan)
+        each = replace(each, next_tick=plan.next_tick, runs=each.runs + len(plan.ticks))
+        now += timedelta(seconds=1)
+    first = max(1, 4000 - limit)  # the last one is not missed yet
+    assert sent == list(range(first, 4001))
+
+
+def test_what_was_missed_before_an_entry_ended_is_sent_by_its_rule() -> None:
+    ends = (BEGIN + 2 * MINUTE).isoformat()
+    assert minutes(planned(100.5, missed="once", grace=10, ends=ends)) == [2]
+    assert minutes(planned(100.5, missed="skip", grace=10, ends=ends)) == []

@@ -6,12 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from celery import Celery
 from celery.schedules import BaseSchedule, crontab, schedstate, schedule, solar
 
-from autocelery._beat.from_settings import spec_of
+from autocelery._beat.from_settings import read, spec_of
 from autocelery._beat.kinds import Ticks, ticks_of
 from autocelery._beat.users_classes import Polled
 from autocelery.beat import Once, TimeOfDay
@@ -169,6 +171,13 @@ def test_a_users_class_is_stored_by_its_path_and_asked_by_the_time_it_is_given()
     assert asked.ask(BEGIN, BEGIN + timedelta(seconds=7)) == (True, 7.0)
 
 
+def test_what_is_no_schedule_is_not_even_called(tmp_path: Path) -> None:
+    spec = {"kind": "class", "path": "os:mkdir", "arguments": [str(tmp_path / "made")]}
+    with pytest.raises(EntryInvalid, match="os:mkdir is no schedule"):
+        ticks_of(spec, ZoneInfo("UTC"), datetime.now(UTC))
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_class_of_celerys_that_is_no_kind_of_its_own_is_made_again_from_what_is_stored() -> None:
     spec = spec_of(schedule(60, relative=True))
     made = ticks_of(spec, ZoneInfo("UTC"), BEGIN)
@@ -210,3 +219,13 @@ def test_a_schedule_that_makes_no_sense_is_refused(told: object, says: str) -> N
 def test_what_is_stored_and_no_schedule_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(EntryInvalid):
         ticks_of(spec, ZoneInfo("UTC"), BEGIN)
+
+
+def test_of_entries_with_one_key_none_is_sent_and_the_others_are() -> None:
+    app = Celery(set_as_current=False)
+    told = {"task": "add", "schedule": 60}
+    app.conf.beat_schedule = {7: told, "7": {**told, "schedule": 61}, "other": told}
+    settings = read(app)
+    assert "7" not in settings.definitions
+    assert "2 entries have this key" in settings.problems["7"]
+    assert "other" in settings.definitions

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,3 +174,23 @@ def test_a_rule_that_is_none_is_refused() -> None:
     assert rule_of(None) == "edits"
     with pytest.raises(BeatNotConfigured, match="oldest"):
         rule_of("oldest")
+
+
+def test_what_was_made_in_the_database_is_not_read_to_bring_the_settings_in(store: BeatStore) -> None:
+    editing.edit(store, "made here", {"task": "add", "schedule": 60}, "UTC")
+    editing.edit(store, "both", {"task": "add", "schedule": 60}, "UTC")
+    seen: list[str] = []
+    plain = store.edit
+
+    def noting(ids: Any, change: Any, origin: str | None = None) -> None:
+        def note(entries: Any, now: Any) -> Any:
+            seen.extend(each.key for each in entries.values())
+            return change(entries, now)
+
+        plain(ids, note, origin)
+
+    store.edit = noting  # type: ignore[method-assign]
+    sync(store, settings(both=60, settings=60), "edits")
+    assert seen == ["both"]
+    sync(store, settings(both=60, settings=60), "edits")
+    assert sorted(seen[1:]) == ["both", "settings"]

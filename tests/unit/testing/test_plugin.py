@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -165,9 +166,11 @@ def test_the_app_is_as_it_was(request: pytest.FixtureRequest, autocelery_app: Ce
     """After its test an app sends to its broker again."""
     from autocelery.testing import eager, memory_worker
 
-    before = dict(vars(autocelery_app))
+    before, root = dict(vars(autocelery_app)), logging.getLogger()
+    log = (root.level, list(root.handlers))
     with eager(autocelery_app), memory_worker(autocelery_app), eager(autocelery_app):
         assert autocelery_app.tasks["add"].delay(1).get() == 2
+        assert (root.level, list(root.handlers)) == log
     left = {name for name in vars(autocelery_app) if name not in before}
     assert not {"send_task", "_connection", "autocelery_eager"} & left
     with autocelery_app.connection_for_write() as connection:

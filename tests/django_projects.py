@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import URL, make_url
+
 from tests.waiting import PATIENCE
 from tests.workers import Worker
 
@@ -21,6 +23,7 @@ _OF_THE_DESK = (
     "ENVIRONMENT",
     "CELERY_BROKER_URL",
     "CELERY_RESULT_BACKEND",
+    "CELERY_BEAT_DATABASE_URL",
     "DJANGO_SETTINGS_MODULE",
 )
 
@@ -54,9 +57,30 @@ class Project:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def use_database(self, url: str) -> None:
+        """Have its data in the database at ``url``, as SQLAlchemy writes it."""
+        self.append("settings.py", _settings_of(make_url(url)))
+
+    def manage(self, *arguments: str, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py`` to its end."""
-        return self._run("manage.py", *arguments)
+        return self._run("manage.py", *arguments, patience=patience)
+
+    def commanded(self, *arguments: str) -> str:
+        """Return what ``autocelery beat`` prints."""
+        done = self._run("-m", "autocelery", "-A", self.name, "beat", *arguments)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def with_app(self) -> Project:
+        """Give it its Celery app: once with the command, then as that made it."""
+        name = f"the app of {self.name}"
+        if name not in _READY:
+            self.manage("startautocelery", "--no-input").check_returncode()
+            paths = [f"{self.name}/{path}.py" for path in ("__init__", "celery", "tasks")]
+            _READY[name] = {path: (self.folder / path).read_bytes() for path in paths}
+        for path, made in _READY[name].items():
+            (self.folder / path).write_bytes(made)
+        return self
 
     def ready(self) -> Project:
         """Give it its Celery app and its tables: once with the commands, then as they made them."""
@@ -84,7 +108,7 @@ class Project:
         del environment["DJANGO_SETTINGS_MODULE"]
         return Worker(self.folder, self.name, f"{self.name}-{self.folder.name}", *options, **environment)
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         kept = without_what_the_desk_says(os.environ)
         return subprocess.run(
             [sys.executable, *arguments],
@@ -93,9 +117,30 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
+
+
+def _settings_of(url: URL) -> str:
+    """Return ``DATABASES`` as a settings module says it; PyMySQL stands in for mysqlclient, which has to be built."""
+    driver = url.get_driver_name()
+    told = {
+        "ENGINE": f"django.db.backends.{url.get_backend_name().replace('sqlite', 'sqlite3')}",
+        "NAME": url.database,
+    }
+    told |= {"HOST": url.host or "", "USER": url.username or "", "PASSWORD": url.password or ""}
+    lines = [f"DATABASES = {{'default': {dict(told, PORT=url.port or '')!r}}}"]
+    if driver == "pymysql":
+        lines = [
+            "import pymysql",
+            "pymysql.version_info = (2, 2, 7, 'final', 0)",
+            "pymysql.install_as_MySQLdb()",
+            *lines,
+        ]
+    if driver == "psycopg2":  # Django takes psycopg where it finds it
+        lines = ["import sys", "sys.modules['psycopg'] = None", *lines]
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def without_what_the_desk_says(environ: Mapping[str, str]) -> dict[str, str]:

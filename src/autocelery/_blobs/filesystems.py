@@ -29,7 +29,7 @@ _WHOLE = frozenset(
 )
 _BESIDE = ".new-"
 #: How often a file is written whose folder goes away meanwhile.
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 #: What targets call the time of the last change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 

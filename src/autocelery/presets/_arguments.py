@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery.app.task import Task
 from kombu import serialization
 from kombu.exceptions import EncodeError
 
-from autocelery.errors import ArgumentNotSerializable
+from autocelery.errors import ArgumentNotSerializable, AutoceleryError
 
 #: Without types of its own.
 _dumps: Any = serialization.dumps
@@ -26,6 +27,33 @@ def check(task: Task, args: Any, kwargs: Any, serializer: str) -> None:
     if _is_carried((tuple(args or ()), dict(kwargs or {})), serializer):
         return
     raise refusal(task, args, kwargs, serializer)
+
+
+@contextmanager
+def explained(task: Task, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Iterator[None]:
+    """Have a call that fails for its arguments say which one, and what to pass instead.
+
+    Args:
+        task: what is called.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        options: of ``apply_async``.
+
+    Raises:
+        ArgumentNotSerializable: one cannot be sent.
+    """
+    try:
+        yield
+    except (EncodeError, TypeError) as error:
+        if isinstance(error, AutoceleryError):
+            raise
+        check(task, args, kwargs, serializer_of(task, options))
+        raise  # of something else
+
+
+def serializer_of(task: Task, options: Mapping[str, Any]) -> str:
+    """Return the name of what a call is written with."""
+    return str(options.get("serializer") or task.serializer or task.app.conf.task_serializer)
 
 
 def refusal(task: Task, args: Any, kwargs: Any, serializer: str) -> ArgumentNotSerializable:
@@ -87,6 +115,10 @@ def _mend(path: str, value: Any) -> str:
         )
     if hasattr(kind, "values_list") and hasattr(value, "model"):
         return f'Pass the primary keys: list({last}.values_list("pk", flat=True)).'
+    if hasattr(kind, "__mapper__"):
+        return f"Pass its primary key, and read it in the task, as it is then: session.get({kind.__name__}, key)."
+    if hasattr(kind, "model_dump"):
+        return f'Pass its fields: {last}.model_dump(mode="json").'
     if isinstance(value, set | frozenset):
         return f"Pass a list: sorted({last})."
     if dataclasses.is_dataclass(value):

@@ -25,6 +25,9 @@ REASONS = {
         "The schedule of the settings, without a file beside it; after a restart intervals begin anew. "
         '`beat="database"` remembers.'
     ),
+    "beat_database_url": (
+        'With `beat="database"`: the schedule is in Django\'s own database, where the admin shows and edits it.'
+    ),
     "task_track_started": "A task that runs can be told from one that waits.",
     "task_remote_tracebacks": "`get()` raises with the traceback of the worker (tblib).",
     "task_serializer": "JSON can be read by anything and runs nothing when it is read, which pickle does.",

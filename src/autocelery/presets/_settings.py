@@ -19,6 +19,8 @@ from autocelery.presets._reasons import REASONS
 VISIBILITY_TIMEOUT = 3600
 #: Seconds between two pings of an idle connection: what is half open is noticed within them. kombu's default.
 HEALTH_CHECK_INTERVAL = 25
+#: What names the database of the schedule, before the settings.
+BEAT_VARIABLE = "CELERY_BEAT_DATABASE_URL"
 #: Seconds to wait for a connection to Redis, and for an answer; a worker's own reads block for one second.
 CONNECT_TIMEOUT, SOCKET_TIMEOUT = 5, 30
 
@@ -53,6 +55,7 @@ class Framework:
         project: the project's name, which keys in a shared Redis begin with.
         timezone: the framework's time zone, an IANA name, and ``timezone_setting`` where it is set.
         result_backend: where results go unless somebody says otherwise; ``None`` for the shared Redis.
+        beat_database: where a schedule in a database is, unless somebody says otherwise.
         settings: what else Celery has to know of the framework, by Celery's names.
         namespace: what Celery's settings begin with in the framework's, ``CELERY_`` for example.
     """
@@ -61,6 +64,7 @@ class Framework:
     timezone: str = "UTC"
     timezone_setting: str = ""
     result_backend: str | None = None
+    beat_database: str | None = None
     settings: Mapping[str, Any]
     namespace: str = ""
 
@@ -107,7 +111,7 @@ def compute(
         *_of_addresses(options, environ, framework, own, chosen, prefix),
         *_of_limits(options),
         _timezone(options, framework, own),
-        Setting("beat_scheduler", SCHEDULERS[options.beat], *_said(options, "beat")),
+        *_of_beat(options, environ, framework, own),
         *(Setting(name, value, "preset") for name, value in {**_ALWAYS, **framework.settings}.items()),
     ]
     return Settings(tuple(_won(each, own) for each in computed), chosen, prefix)
@@ -212,6 +216,22 @@ def _of_limits(options: Options) -> list[Setting]:
     return [hard, Setting("task_soft_time_limit", options.soft, *_said(options, named))]
 
 
+def _of_beat(
+    options: Options, environ: Mapping[str, str], framework: Framework, own: Mapping[str, Any]
+) -> list[Setting]:
+    """Return the scheduler, and where its schedule is."""
+    scheduler = Setting("beat_scheduler", SCHEDULERS[options.beat], *_said(options, "beat"))
+    if options.beat != "database":
+        return [scheduler]
+    if named := environ.get(BEAT_VARIABLE, "").strip():
+        return [scheduler, Setting("beat_database_url", named, "environment", BEAT_VARIABLE)]
+    if "beat_database_url" in own:
+        return [scheduler, Setting("beat_database_url", own["beat_database_url"], "project")]
+    if framework.beat_database is None:
+        return [scheduler]
+    return [scheduler, Setting("beat_database_url", framework.beat_database, *_said(options, "beat"))]
+
+
 def _timezone(options: Options, framework: Framework, own: Mapping[str, Any]) -> Setting:
     if "timezone" in own:
         if isinstance(own["timezone"], str):
@@ -243,7 +263,12 @@ def _merged(name: str, options: dict[str, Any], own: Mapping[str, Any]) -> Setti
 
 def _won(setting: Setting, own: Mapping[str, Any]) -> Setting:
     """Return the project's own value where it has one; a mapping that was merged is both's."""
-    if setting.name not in own or setting.name in ("broker_url", "result_backend", "timezone"):
+    if setting.name not in own or setting.name in (
+        "broker_url",
+        "result_backend",
+        "timezone",
+        "beat_database_url",
+    ):
         return setting
     if setting.where.startswith("with the project's"):
         return setting

@@ -26,6 +26,7 @@ from autocelery.presets._making import make_app
 from autocelery.presets._options import options_from
 from autocelery.presets._settings import Framework
 from autocelery.presets._streaming import INTERVAL, LONGEST, TaskState, events, state_of
+from autocelery.presets._tasks import CheckedTask
 
 try:
     from anyio import to_thread
@@ -78,7 +79,7 @@ def celery_app(
         debug = os.environ.get("DEBUG", "").strip().lower() in _ON
     framework = Framework(project=name, settings={})
     chosen = options_from(options, "celery_app")
-    return make_app(framework, chosen, settings or {}, debug, include=include or [])
+    return make_app(framework, chosen, settings or {}, debug, include=include or [], task_cls=CheckedTask)
 
 
 def lifespan(celery: Celery, inner: Lifespan | None = None) -> Lifespan:

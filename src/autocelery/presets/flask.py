@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 
 from autocelery.errors import ConfigurationError
 from autocelery.presets._making import make_app
 from autocelery.presets._options import options_from
 from autocelery.presets._settings import Framework
+from autocelery.presets._tasks import CheckedTask
 
 try:
     from flask import Flask
@@ -129,8 +130,8 @@ def _name_of(app: Flask) -> str:
     return Path(app.root_path).name if name == "__main__" else name
 
 
-def _task_in_context_of(app: Flask) -> type[Task]:
-    class FlaskTask(Task):
+def _task_in_context_of(app: Flask) -> type[CheckedTask]:
+    class FlaskTask(CheckedTask):
         """A task that runs in a context of its own of the Flask app, as a request does."""
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

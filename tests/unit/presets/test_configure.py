@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from model_w.env_manager import AutoPreset, ComposePreset, EnvManager
 
 from autocelery.errors import ConfigurationError
 from autocelery.presets.django import CeleryPreset, _configuring, configure
@@ -115,6 +117,76 @@ def test_between_the_hooks_a_project_sees_settings_and_changes_them() -> None:
         namespace["CELERY_TASK_TIME_LIMIT"] = 30
     assert namespace["CELERY_BROKER_TRANSPORT_OPTIONS"]["visibility_timeout"] == 60
     assert namespace["CELERY_TASK_TIME_LIMIT"] == 30
+
+
+class Shop(AutoPreset):
+    """Somebody else's preset: it has the settings that others build on, and looks at them in the end."""
+
+    seen: Any = None
+
+    def pre_shop(self) -> Iterator[tuple[str, Any]]:
+        """Say what every shop says."""
+        yield from module(CELERY_TASK_TIME_LIMIT=30).items()
+
+    def post_shop(self, context: MutableMapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """See what the others made of it."""
+        self.seen = dict(context)
+        yield from ()
+
+
+def test_model_ws_env_manager_takes_it_among_its_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACK", "false")
+    others, composed = Shop(), {"__name__": "shop.settings"}
+    presets = ComposePreset(CeleryPreset(beat="database"), others)
+    with EnvManager(presets, dotenv_path=False, locals_to_change=composed) as env:
+        assert composed["CELERY_RESULT_BACKEND"] == "django-db"
+        composed["CELERY_TASK_TRACK_STARTED"] = env.get("TRACK", is_yaml=True)
+    called = module(CELERY_TASK_TIME_LIMIT=30, CELERY_TASK_TRACK_STARTED=False)
+    configure(called, beat="database")
+    assert composed == called
+    assert others.seen == composed
+
+
+def test_what_the_environment_lacks_is_model_ws_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_SECRET", raising=False)
+    composed = module()
+    with (
+        pytest.raises(ImproperlyConfigured, match="SHOP_SECRET"),
+        EnvManager(CeleryPreset(), dotenv_path=False, locals_to_change=composed) as env,
+    ):
+        env.get("SHOP_SECRET")
+
+
+def test_a_settings_module_with_env_manager_needs_no_namespace() -> None:
+    code = (
+        "from model_w.env_manager import EnvManager\n"
+        "from autocelery.presets.django import CeleryPreset\n"
+        "with EnvManager(CeleryPreset(time_limit=600), dotenv_path=False):\n"
+        "    INSTALLED_APPS = []\n"
+        "    TIME_ZONE = 'Europe/Madrid'\n"
+    )
+    namespace: dict[str, Any] = {"__name__": "shop.settings"}
+    exec(code, namespace)
+    assert (namespace["CELERY_TASK_TIME_LIMIT"], namespace["CELERY_TIMEZONE"]) == (600, "Europe/Madrid")
+    assert "autocelery.presets.django" in namespace["INSTALLED_APPS"]
+
+
+def test_the_database_beat_brings_its_app_unless_its_schedule_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = "autocelery.presets.django.beat"
+    namespace = module()
+    configure(namespace, beat="database")
+    assert namespace["CELERY_BEAT_SCHEDULER"] == "autocelery.beat:DatabaseScheduler"
+    assert namespace["CELERY_BEAT_DATABASE_URL"] == "django-db"
+    assert app in namespace["INSTALLED_APPS"]
+    own = module(CELERY_BEAT_DATABASE_URL="sqlite:////beat")
+    configure(own, beat="database")
+    assert app not in own["INSTALLED_APPS"]
+    monkeypatch.setenv("CELERY_BEAT_DATABASE_URL", "sqlite:////other")
+    configure(own := module(), beat="database")
+    assert own["CELERY_BEAT_DATABASE_URL"] == "sqlite:////other"
+    assert app not in own["INSTALLED_APPS"]
 
 
 def test_a_broker_that_is_set_between_the_hooks_takes_back_what_followed_from_the_other() -> None:

@@ -15,8 +15,9 @@ from celery.result import AsyncResult
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from kombu import pools
+from pydantic import BaseModel
 
-from autocelery.errors import ConfigurationError
+from autocelery.errors import ArgumentNotSerializable, ConfigurationError
 from autocelery.presets._streaming import events
 from autocelery.presets.fastapi import celery_app, lifespan, result_of, tasks_router
 from tests.waiting import PATIENCE
@@ -178,3 +179,23 @@ def test_a_broker_that_is_away_is_a_warning_at_start(caplog: pytest.LogCaptureFi
     assert "127.0.0.1:1/0 cannot be reached" in message
     assert "tasks cannot be sent until it can" in message
     assert "secret" not in message
+
+
+class Item(BaseModel):
+    """What a request's body is."""
+
+    name: str
+
+
+@pytest.mark.parametrize("options", [{"broker_url": "memory://"}, {}])
+def test_a_model_of_a_request_is_no_argument_and_its_fields_are(options: dict[str, str]) -> None:
+    app = celery_app("shop", **options)
+
+    @app.task(name="store", shared=False)
+    def store(items: Any) -> Any:
+        return items
+
+    with pytest.raises(ArgumentNotSerializable, match=r"items\[0\] is an Item.*model_dump\(mode=\"json\"\)"):
+        store.delay([Item(name="tea")])
+    sent = store.delay([Item(name="tea").model_dump(mode="json")])
+    assert options or sent.get() == [{"name": "tea"}]

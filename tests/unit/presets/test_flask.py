@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from celery import Celery, _state, shared_task
 from flask import Flask, current_app, g
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from autocelery.errors import BrokerNotConfigured, ConfigurationError
+from autocelery.errors import ArgumentNotSerializable, BrokerNotConfigured, ConfigurationError
 from autocelery.presets.flask import Autocelery, init_app
 
 
@@ -89,6 +92,36 @@ def test_every_task_runs_in_a_context_of_its_own() -> None:
         assert taxed.delay().get() == [0.25, 1]
         assert g.seen == 41
     assert taxed.live.delay().get() == [0.25, 1]
+
+
+class Orders(DeclarativeBase):
+    """The tables of a shop."""
+
+
+class Order(Orders):
+    """A row, as Flask-SQLAlchemy's models are."""
+
+    __tablename__ = "orders"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@pytest.mark.parametrize("broker", ["memory://", None])
+def test_a_row_is_no_argument_and_what_json_carries_is(broker: str | None) -> None:
+    app = flask_app(TESTING=True, **({"CELERY_BROKER_URL": broker} if broker else {}))
+    celery = init_app(app)
+
+    @celery.task(name="invoice", shared=False)
+    def invoice(order: Any, at: Any = None) -> str:
+        return str(order)
+
+    with pytest.raises(ArgumentNotSerializable, match=r"order is an Order.*session\.get\(Order, key\)"):
+        invoice.delay(Order())
+    with pytest.raises(ArgumentNotSerializable, match=r"at\['days'\] is a set.*sorted"):
+        invoice.apply_async((1,), {"at": {"days": {1, 2}}})
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        invoice.delay()
+    sent = invoice.delay(Decimal("1.5"), at=datetime.date(2026, 1, 31))
+    assert broker or sent.get() == "1.5"
 
 
 def test_the_extension_is_made_once_and_given_to_each_app() -> None:

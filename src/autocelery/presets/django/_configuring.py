@@ -90,9 +90,9 @@ class CeleryPreset:
         if not self.options.enable_celery:
             _configured = None
             return
-        results = write(self.options, context).settings.values().get("result_backend")
-        _namespace.check_extra(results)
-        _namespace.add_apps(context, results)
+        celery = write(self.options, context).settings.values()
+        _namespace.check_extra(celery)
+        _namespace.add_apps(context, celery)
 
     @contextmanager
     def around(self, context: MutableMapping[str, Any]) -> Iterator[None]:

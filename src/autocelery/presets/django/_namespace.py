@@ -16,6 +16,8 @@ from autocelery.presets._settings import Framework
 PREFIX = "CELERY_"
 #: The app with the commands, and the one with the tables and the admin of results.
 OWN_APP, RESULTS_APP = "autocelery.presets.django", "django_celery_results"
+#: The app with the tables and the admin of the schedule, and what says that it is there.
+BEAT_APP, BEAT_DATABASE = "autocelery.presets.django.beat", "django-db"
 #: The name of the cache, which Celery's ``cache_backend`` names.
 CACHE = "django-cache"
 #: Django's own default, which a project that names another cache has to repeat.
@@ -45,6 +47,7 @@ def framework_of(namespace: Mapping[str, Any], project: str, environ: Mapping[st
         timezone_setting="TIME_ZONE",
         namespace=PREFIX,
         result_backend="django-db",
+        beat_database=BEAT_DATABASE,
         settings={
             "cache_backend": CACHE if _has_cache(namespace, environ) else "default",
             "task_delay_on_commit": True,
@@ -83,34 +86,46 @@ def caches_with_ours(
     return {**copy.deepcopy(present), CACHE: ours}
 
 
-def add_apps(namespace: MutableMapping[str, Any], results: object) -> None:
+def add_apps(namespace: MutableMapping[str, Any], celery: Mapping[str, Any]) -> None:
     """Add to ``INSTALLED_APPS`` what the settings need and the project has not."""
     if "INSTALLED_APPS" not in namespace:
         return
     apps = namespace["INSTALLED_APPS"]
-    missing = [name for name in needed_apps(results) if not _has_app(apps, name)]
+    missing = [name for name in needed_apps(celery) if not has_app(apps, name)]
     namespace["INSTALLED_APPS"] = type(apps)([*apps, *missing])
 
 
-def needed_apps(results: object) -> list[str]:
-    """Return the apps that a project with these results needs."""
-    return [OWN_APP, *([RESULTS_APP] if str(results).startswith("django-") else [])]
+def needed_apps(celery: Mapping[str, Any]) -> list[str]:
+    """Return the apps that a project with these settings of Celery's needs."""
+    wanted = {
+        OWN_APP: True,
+        RESULTS_APP: _has_results(celery),
+        BEAT_APP: celery.get("beat_database_url") == BEAT_DATABASE,
+    }
+    return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
-def _has_app(apps: Any, name: str) -> bool:
+def _has_results(celery: Mapping[str, Any]) -> bool:
+    return str(celery.get("result_backend")).startswith("django-")
+
+
+def has_app(apps: Any, name: str) -> bool:
+    """Whether the app called ``name`` is in ``INSTALLED_APPS``, by its name or by its class."""
     return any(each == name or str(each).startswith(f"{name}.apps.") for each in apps)
 
 
-def check_extra(results: object) -> None:
+def check_extra(celery: Mapping[str, Any]) -> None:
     """See that what the settings name is installed.
 
     Raises:
         ConfigurationError: it is not.
     """
-    needed = {"tblib": "tblib", **({RESULTS_APP: RESULTS_APP} if str(results).startswith("django-") else {})}
-    missing = [name for name in needed if find_spec(name) is None]
+    needed = ["tblib", *([RESULTS_APP] if _has_results(celery) else [])]
+    of_beat = ["cronsim", "sqlalchemy"] if "beat_database_url" in celery else []
+    missing = [name for name in (*needed, *of_beat) if find_spec(name) is None]
     if missing:
+        extras = "django,beat" if set(missing) & set(of_beat) else "django"
         raise ConfigurationError(
             f"The preset's settings need {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            "installed. Install the extra: pip install 'autocelery[django]'"
+            f"installed. Run: pip install 'autocelery[{extras}]'"
         )

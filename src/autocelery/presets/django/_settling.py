@@ -88,9 +88,8 @@ def no_broker() -> str:
 
 
 def _check_apps(configured: Configured) -> None:
-    results = configured.settings.values().get("result_backend")
-    for name in _namespace.needed_apps(results):
-        if not any(each == name or each.startswith(f"{name}.") for each in django_settings.INSTALLED_APPS):
+    for name in _namespace.needed_apps(configured.settings.values()):
+        if not _namespace.has_app(django_settings.INSTALLED_APPS, name):
             raise ConfigurationError(
                 f"{name} is not in INSTALLED_APPS, which the settings assign below configure(globals()). Move "
                 "configure(globals()) to the end of the settings, or add it there."

@@ -48,8 +48,8 @@ def _of_celery(configured: Configured, settings: Any) -> Iterator[Row]:
 
 
 def _of_django(configured: Configured, settings: Any) -> Iterator[Row]:
-    results = configured.settings.values().get("result_backend")
-    added = [name for name in _namespace.needed_apps(results) if name in settings.INSTALLED_APPS]
+    celery = configured.settings.values()
+    added = [name for name in _namespace.needed_apps(celery) if name in settings.INSTALLED_APPS]
     yield Row("INSTALLED_APPS", added, "preset (beside the project's own)")
     ours = settings.CACHES.get(_namespace.CACHE)
     if ours is not None:

@@ -13,9 +13,8 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 from django.db import ProgrammingError, connections, transaction
 from django.db.utils import OperationalError
-from kombu.exceptions import EncodeError
 
-from autocelery.errors import AutoceleryError, DatabaseNotMigrated
+from autocelery.errors import DatabaseNotMigrated
 from autocelery.presets import _arguments
 from autocelery_host.header import HEADER
 
@@ -48,7 +47,7 @@ class ProjectTask(DjangoTask):
         if alias is None:
             return self._send(args, kwargs, options)
         if HEADER not in (options.get("headers") or {}):
-            _arguments.check(self, args, kwargs, self._serializer(options))
+            _arguments.check(self, args, kwargs, _arguments.serializer_of(self, options))
         kept = {name: value for name, value in options.items() if name not in _OF_THE_MOMENT}
         kept["task_id"] = kept.get("task_id") or uuid()
         later = partial(self.apply_async, args, kwargs, send_on_commit=waits, **kept)
@@ -73,21 +72,14 @@ class ProjectTask(DjangoTask):
 
     def _send(self, args: Any, kwargs: Any, options: dict[str, Any]) -> AsyncResult:
         try:
-            return super().apply_async(args, kwargs, **options)
-        except (EncodeError, TypeError) as error:
-            if isinstance(error, AutoceleryError):
-                raise
-            _arguments.check(self, args, kwargs, self._serializer(options))
-            raise  # of something else
+            with _arguments.explained(self, args, kwargs, options):
+                return super().apply_async(args, kwargs, **options)
         except (OperationalError, ProgrammingError) as error:
             if "django_celery_results" not in str(error):
                 raise
             from autocelery.presets.django._workers import not_migrated
 
             raise DatabaseNotMigrated(not_migrated()) from error
-
-    def _serializer(self, options: dict[str, Any]) -> str:
-        return str(options.get("serializer") or self.serializer or self.app.conf.task_serializer)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What in an app's settings, code, broker and workers will hurt in production; changes nothing unless asked."""

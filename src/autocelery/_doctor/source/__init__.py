@@ -1,0 +1,1 @@
+"""The project's Python as it is written: read, never imported."""

@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing but Python 3.11 to 3.14, make and git has to be there.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench stress docs format clean
+.PHONY: help demo demo-flask test test-all test-django lint bench stress docs format clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -14,10 +14,13 @@ export PYTHON
 PROCESSES ?= 2
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO) ## see the main job in this terminal, in under a minute
 	@$(RUN)/autocelery demo
+
+demo-flask: $(DEV) ## a Flask page, its queues and workers, in a browser: what goes wrong and what mends it
+	@$(RUN)/python scripts/demo_flask.py
 
 test: lint ## check the style and run every test but the storms; what CI runs
 	@$(RUN)/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
@@ -31,11 +34,14 @@ lint: $(DEV) ## check style, types and the direction of imports
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
+test-django: ## run the tests of Django's preset with the oldest and the newest Django
+	@scripts/test-django
+
 bench: $(DEV) ## measure the figures of benchmarks/
 	@$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
-stress: $(DEV) ## run the storms: kills, thousands of rounds, long
-	@$(RUN)/python -m pytest tests/stress --timeout 1800 $(PYTEST_ARGS)
+stress: $(DEV) ## run the storms: kills, thousands of rounds, long; and all of the real projects
+	@REAL_PROJECTS=all $(RUN)/python -m pytest tests/stress tests/acceptance/test_real_projects.py --timeout 1800 $(PYTEST_ARGS)
 
 docs: $(DOCS) ## build the documentation into docs/_build
 	@$(RUN)/python -m sphinx -W -q -b html docs docs/_build

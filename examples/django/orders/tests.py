@@ -5,10 +5,12 @@
 on a worker that it starts.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 
 from celery import chain, chord, group
@@ -17,8 +19,10 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
+from django_celery_results.models import TaskResult
 
 from autocelery.errors import ArgumentNotSerializable
+from autocelery.presets.django.beat.models import Entry
 from orders.models import Order
 from orders.tasks import send_invoice, total, wait_for_payment
 
@@ -98,6 +102,53 @@ class Tasks(OnWorker):
         page = self.client.get("/admin/django_celery_results/taskresult/")
         self.assertContains(page, result.id)
         self.assertContains(page, "orders.tasks.total")
+
+
+class Schedule(OnWorker):
+    """Beat reads its schedule from the database, and the admin edits it."""
+
+    ENTRIES = "/admin/autocelery_beat/entry/"
+
+    def setUp(self):
+        self.client.force_login(User.objects.create_superuser("admin"))
+        self.order("Grace")
+
+    def add(self, key, seconds):
+        """Fill in the form as a person would, and return the new entry."""
+        form = self.client.get(f"{self.ENTRIES}add/").context["adminform"].form
+        values = {name: form[name].value() for name in form.fields}
+        fields = {name: value for name, value in values.items() if value is not None}
+        fields |= {"key": key, "task": "orders.tasks.remind", "kind": "interval", "seconds": seconds}
+        self.assertRedirects(self.client.post(f"{self.ENTRIES}add/", fields), self.ENTRIES)
+        return Entry.objects.get(key=key)
+
+    def results(self):
+        found = TaskResult.objects.filter(task_name="orders.tasks.remind", status="SUCCESS")
+        return [json.loads(each.result) for each in found]
+
+    def wait_for_results(self):
+        end = time.monotonic() + SECONDS
+        while not self.results() and time.monotonic() < end:
+            time.sleep(0.1)
+        return self.results()
+
+    def test_run_now(self):
+        entry = self.add("now and then", 3600)
+        self.client.post(f"{self.ENTRIES}{entry.pk}/run/")
+        self.assertEqual(self.wait_for_results(), [["Grace"]])
+
+    def test_beat_sends_what_the_admin_was_told(self):
+        if not getattr(settings, "CELERY_BROKER_URL", None):
+            self.skipTest("beat is a process, and sends to a broker")
+        command = [sys.executable, "-m", "celery", "-A", "shop", "beat", "-l", "WARNING", "--pidfile="]
+        environment = {**os.environ, "PGDATABASE": connection.settings_dict["NAME"]}
+        with subprocess.Popen(command, env=environment) as beat:
+            try:
+                self.add("each second", 1)
+                self.assertIn(["Grace"], self.wait_for_results())
+                self.assertContains(self.client.get(self.ENTRIES), "09:00 mon-fri")
+            finally:
+                beat.send_signal(signal.SIGTERM)
 
 
 class InTheTransactionOfATest(TestCase):

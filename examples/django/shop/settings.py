@@ -13,6 +13,7 @@ https://docs.djangoproject.com/en/5.2/ref/settings/
 import os
 from pathlib import Path
 
+from autocelery.beat import TimeOfDay
 from autocelery.presets.django import configure
 
 # Build paths inside the project like this: BASE_DIR / 'subdir'.
@@ -130,5 +131,15 @@ STATIC_URL = "static/"
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Periodic tasks: in the database, where the admin edits them; these are there from the start.
+CELERY_BEAT_SCHEDULE = {
+    "remind": {
+        "task": "orders.tasks.remind",
+        "schedule": TimeOfDay("09:00", days="mon-fri"),
+        "timezone": "Europe/Madrid",
+        "overlap": False,
+    },
+}
+
 # Celery: from CELERY_BROKER_URL or REDIS_URL; without them, tasks run in the calling process.
-configure(globals())
+configure(globals(), beat="database")

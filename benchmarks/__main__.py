@@ -28,6 +28,7 @@ ROWS = (
     "environments",
     "data_file",
     "cache_limit",
+    "beat",
     "plan_defects",
 )
 #: Load above which what is measured is the machine's other work too.
@@ -93,7 +94,7 @@ def _unready(rows: tuple[str, ...]) -> str | None:
             connection.ping()
     except redis.RedisError as error:
         return f"No Redis at {REDIS_URL.rpartition('@')[2]} ({error}). Start one, or set REDIS_URL."
-    needed = {"against_peers": ("ray", "dask"), "environments": ("ray",)}
+    needed = {"against_peers": ("ray", "dask"), "environments": ("ray",), "beat": ("schedulers",)}
     wanted = list(dict.fromkeys(["own", *(peer for row in rows for peer in needed.get(row, ()))]))
     if venvs.main(wanted) != 0:
         return "The environment that autocelery is measured in could not be built; see above."

@@ -1,7 +1,8 @@
 """Make the virtual environments of the benchmarks: ``python -m benchmarks.venvs [NAME ...]``.
 
 ``own`` holds autocelery as a wheel would install it, ``ray`` and ``dask`` the
-peers, all with the third-party packages that the measured project imports.
+peers, all with the third-party packages that the measured project imports;
+``schedulers`` holds the peers of beat.
 Each is built once and kept until its list of requirements changes; ``own`` is
 brought up to date on each run, because the code in front of it changes.
 """
@@ -19,7 +20,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT_PACKAGES = ("numpy==2.4.6", "pandas==3.1.1")
 
 REQUIREMENTS = {
-    "own": ("psutil>=5.9", "celery[redis]", *PROJECT_PACKAGES),
+    "own": ("psutil>=5.9", "celery[redis]", "psycopg[binary]>=3.1", *PROJECT_PACKAGES),
+    "schedulers": (
+        "celery[redis]",
+        "celery-redbeat==2.4.2",
+        "django-celery-beat==2.9.0",
+        "psycopg[binary]>=3.1",
+    ),
     "ray": ("ray[default]==2.60.0", *PROJECT_PACKAGES),
     "dask": ("dask==2026.8.0", "distributed==2026.8.0", *PROJECT_PACKAGES),
 }
@@ -59,7 +66,7 @@ def build(name: str) -> str:
         stamp.write_text(wanted, encoding="utf-8")
         done = "built"
     if name == "own":
-        _install(folder(name), f"{REPOSITORY}[redis]")
+        _install(folder(name), f"{REPOSITORY}[redis,beat]")
         _install(folder(name), "--force-reinstall", "--no-deps", str(REPOSITORY))
         done = "holds the code of this checkout"
     return f"{folder(name).name}: {done}"

@@ -150,7 +150,7 @@ DEFECTS = (
     Defect(
         "a package from a repository that the worker lacks",
         _package("greeting", "3.0", url="https://git.example.org/greeting"),
-        ("lacks greeting==3.0",),
+        ("lacks", "greeting (https://git.example.org/greeting)"),
         "warning",
     ),
     Defect("a version that no index has", _package("inflect", "7777.0"), ("inflect", "7777.0")),

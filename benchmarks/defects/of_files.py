@@ -84,7 +84,7 @@ def _writes_into_the_tree(project: Seeding) -> None:
 
 def _too_large(project: Seeding) -> None:
     with project.write("data/dump.bin", b"").open("wb") as file:
-        file.truncate(300 * 2**20)
+        file.truncate(3 * 2**30)  # nothing but holes
 
 
 def _link(target: str) -> Callable[[Seeding], None]:

@@ -22,7 +22,9 @@ def main(what: list[str]) -> int:
     """Install ``what``, in the words of ``uv pip install``, and return the exit code."""
     if install_uv():
         environment = for_uv(pip_settings(), os.environ)
-        command = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", sys.executable, *what]
+        # As pip does: tests start thousands of processes, and where Python may not write each would compile Celery.
+        options = ["-q", "--compile-bytecode", "--python", sys.executable]
+        command = [sys.executable, "-m", "uv", "pip", "install", *options, *what]
         if subprocess.run(command, env=environment, check=False).returncode == 0:
             return 0
         print("uv did not manage; trying pip ...", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import compileall
 import contextlib
 import gc
 import os
@@ -31,6 +32,7 @@ settings.load_profile("autocelery")
 
 #: The fleet that a test of the conformance suite runs on, in its id.
 _FLEET = re.compile(r"(redis|rabbitmq)[+\w]*-(prefork|threads|solo|gevent)\b")
+SOURCES = Path(__file__).parents[1] / "src"
 #: What the tests started and left, in words.
 _LEFT_BEHIND: list[str] = []
 _SETTINGS_OF_THE_DESK = [name for name in os.environ if name.startswith("AUTOCELERY_")]
@@ -44,6 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     atexit.register(_remove_for_good, home)
     os.environ["AUTOCELERY_HOME"] = str(home)
     leftovers.mark_this_session()
+    if not hasattr(
+        config, "workerinput"
+    ):  # for all processes that tests start, of which none may be allowed to
+        compileall.compile_dir(SOURCES, quiet=2)
 
 
 @pytest.hookimpl(wrapper=True)

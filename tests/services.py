@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import boto3
 import kombu
@@ -50,10 +51,14 @@ def need(name: str, variable: str, probe: Callable[[], object], errors: tuple[ty
     try:
         probe()
     except errors as error:
-        reason = f"{name} does not answer ({type(error).__name__}); start it or set {variable}"
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        lack(f"{name} does not answer ({type(error).__name__}); start it or set {variable}")
+
+
+def lack(what: str) -> NoReturn:
+    """Skip the test, for what is missing; fail where ``CI=true`` says that it has to be there."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
 
 
 def ping_redis() -> None:

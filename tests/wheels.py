@@ -12,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from autocelery._env.locks.choosing import needs_of
+from autocelery._env.pins import runtime_names
+from autocelery._model import Pin
+
 
 def make_wheel(
     folder: Path, name: str, version: str, files: Mapping[str, str], requires: Sequence[str] = ()
@@ -84,6 +88,22 @@ def repacked(name: str, folder: Path) -> Path:
         for path, raw in contents.items():
             archive.writestr(path, raw)
     return wheel
+
+
+def runtime_pins(*transports: str) -> tuple[Pin, ...]:
+    """Return what Celery and autocelery consist of here, at the versions that are installed.
+
+    Args:
+        transports: the distributions of broker and result backend.
+    """
+    return needs_of(None, runtime_names(transports), left_out={"autocelery"}).pins
+
+
+def runtime_index(folder: Path, *transports: str) -> Path:
+    """Write wheels of all that an environment of its own needs to host calls into ``folder``, and return it."""
+    for pin in runtime_pins(*transports):
+        repacked(pin.name, folder)
+    return folder
 
 
 def _is_of_the_wheel(path: metadata.PackagePath) -> bool:

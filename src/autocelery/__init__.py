@@ -8,14 +8,21 @@ add.live.delay(2, 2).get()      # this call runs the working tree as it is now
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from autocelery import errors
-from autocelery._model import Snapshot
-from autocelery.errors import AutoceleryError
-
 if TYPE_CHECKING:
+    from autocelery import errors
+    from autocelery._model import Snapshot
     from autocelery._publish.facade import Autocelery
+    from autocelery.errors import AutoceleryError
+
+#: Where each name is.
+_MODULES = {
+    "Autocelery": "autocelery._publish.facade",
+    "AutoceleryError": "autocelery.errors",
+    "Snapshot": "autocelery._model",
+}
 
 __all__ = ["Autocelery", "AutoceleryError", "Snapshot", "errors"]
 
@@ -28,10 +35,10 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the facade when it is asked for: a host, or the command line's ``--help``, needs the errors only."""
-    if name != "Autocelery":
+    """Import what is asked for: a host needs the errors only, and a probe not even those, which bring Celery along."""
+    if name == "errors":
+        return importlib.import_module("autocelery.errors")
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from autocelery._publish.facade import Autocelery
-
-    globals()[name] = Autocelery
-    return Autocelery
+    globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    return globals()[name]

@@ -19,7 +19,7 @@ from autocelery.errors import AppNotFound
 if TYPE_CHECKING:
     from celery import Celery
 
-    from autocelery.testing import Sent, Time
+    from autocelery.testing import Beat, Sent, Time
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,3 +91,11 @@ def autocelery_time(autocelery_app: Celery) -> Iterator[Time]:
     time = Time(autocelery_app)
     yield time
     time.release()
+
+
+@pytest.fixture
+def autocelery_beat(autocelery_app: Celery, autocelery_time: Time, autocelery_sent: list[Sent]) -> Beat:
+    """The app's ``beat_schedule``, whose entries are sent while the test moves time with it."""
+    from autocelery.testing import Beat
+
+    return Beat(autocelery_app, autocelery_time)

@@ -37,6 +37,18 @@ def test_the_commands_page_is_what_the_commands_say_of_themselves() -> None:
     assert reference("commands") == module.page(), "Run: .venv/bin/python scripts/command_reference.py"
 
 
+def test_the_doctors_pages_are_what_its_rules_say_of_themselves() -> None:
+    spec = importlib.util.spec_from_file_location(
+        "doctor_reference", ROOT / "scripts" / "doctor_reference.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = {path.name: path.read_text() for path in module.FOLDER.glob("*.md")}
+    assert written == module.pages(), "Run: .venv/bin/python scripts/doctor_reference.py"
+
+
 def test_every_variable_that_the_code_reads_has_its_row_and_no_other_does() -> None:
     sources = (ROOT / "src").rglob("*.py")
     read = {name for path in sources for name in _VARIABLE.findall(path.read_text())}

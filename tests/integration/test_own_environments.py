@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from autocelery._env.locks.choosing import needs_of
-from autocelery._env.pins import runtime_names
-from autocelery._model import Pin
 from autocelery.errors import EnvironmentMismatch
 from tests.integration.test_environments import state_of_site_packages
 from tests.shops import Caller, Shop, own_shop, stop_worker
-from tests.wheels import installed, make_wheel, repacked
+from tests.wheels import installed, make_wheel, runtime_index
 from tests.workers import Worker
 
 pytestmark = pytest.mark.slow
@@ -68,16 +65,11 @@ def fail():
 """
 
 
-def runtime_pins(*transports: str) -> tuple[Pin, ...]:
-    return needs_of(None, runtime_names(transports), left_out={"autocelery"}).pins
-
-
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of wheels: what Celery and autocelery consist of here, and two versions of a package."""
     folder = tmp_path_factory.mktemp("index")
-    for pin in runtime_pins("redis"):
-        repacked(pin.name, folder)
+    runtime_index(folder, "redis")
     for version in ("1.0", "2.0"):
         make_wheel(folder, "greeting", version, {"greeting.py": f"VERSION = {version!r}\n"})
     return folder

@@ -95,7 +95,10 @@ def test_an_orphan_is_found_by_the_mark_in_its_environment(monkeypatch: pytest.M
         [sys.executable, "-c", parent], stdin=read_end, capture_output=True, check=True, text=True
     )
     orphan = int(started.stdout)
-    assert orphan in [process.pid for process in leftovers.left_behind()]
+    wait_for(
+        lambda: orphan in [process.pid for process in leftovers.left_behind()],
+        what="its environment is there",
+    )
     os.close(write_end)
     os.close(read_end)
     wait_for(lambda: orphan not in [process.pid for process in leftovers.left_behind()])

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autocelery._cli import printing
+from autocelery._cli.beat_import import import_
+from autocelery._cli.schedules import opened
 from autocelery._cli.shell import Shell
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from autocelery._beat.store import BeatStore, Entry
+    from autocelery._beat.store import Entry
 
 _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 
@@ -39,7 +41,7 @@ def beat(context: click.Context, loglevel: str) -> None:
 @click.pass_obj
 def list_(shell: Shell, as_json: bool) -> None:
     """List the entries of the schedule."""
-    entries = _opened(shell)[1].entries()
+    entries = opened(shell)[1].entries()
     if as_json:
         printing.as_json([{**asdict(each), "definition": json.loads(each.definition)} for each in entries])
         return
@@ -53,7 +55,7 @@ def show(shell: Shell, key: str) -> None:
     """Show an entry: what it says, its next five ticks and its last five."""
     from autocelery._beat import editing
 
-    _, store = _opened(shell)
+    _, store = opened(shell)
     entry = editing.found(store, key)
     printing.as_json(json.loads(entry.definition))
     if entry.problem:
@@ -78,7 +80,7 @@ def set_(shell: Shell, key: str, changes: tuple[str, ...]) -> None:
     """
     from autocelery._beat import editing
 
-    app, store = _opened(shell)
+    app, store = opened(shell)
     told = dict(_parsed(each) for each in changes)
     entry = editing.edit(store, key, told, str(app.conf.timezone or "UTC"))
     printing.result(f"{entry.key}: next {_moment(entry.next_tick) if entry.next_tick else 'never'}")
@@ -91,7 +93,7 @@ def remove(shell: Shell, key: str) -> None:
     """Forget the entry KEY and its history; one of the settings comes back with the next start."""
     from autocelery._beat import editing
 
-    editing.remove(_opened(shell)[1], key)
+    editing.remove(opened(shell)[1], key)
     printing.result(key)
 
 
@@ -101,12 +103,9 @@ def remove(shell: Shell, key: str) -> None:
 def run(shell: Shell, key: str) -> None:
     """Send the task of the entry KEY now, beside its schedule, and print the call's id."""
     from autocelery._beat import editing
-    from autocelery._beat.definition import decode
 
-    app, store = _opened(shell)
-    told = decode(editing.found(store, key).definition)
-    sent = app.send_task(told.task, told.args, dict(told.kwargs), **told.options)
-    printing.result(str(sent.id))
+    app, store = opened(shell)
+    printing.result(editing.send_now(app, editing.found(store, key)))
 
 
 @beat.command(epilog="Example: autocelery -A proj beat diff")
@@ -117,7 +116,7 @@ def diff(shell: Shell, as_json: bool) -> None:
     from autocelery._beat import syncing
     from autocelery._beat.from_settings import read
 
-    app, store = _opened(shell)
+    app, store = opened(shell)
     found = syncing.difference(store, read(app))
     if as_json:
         printing.as_json([asdict(each) for each in found])
@@ -145,7 +144,7 @@ def sync(shell: Shell, side: Any, keys: tuple[str, ...]) -> None:
     from autocelery._beat import syncing
     from autocelery._beat.from_settings import read
 
-    app, store = _opened(shell)
+    app, store = opened(shell)
     for key in syncing.take(store, read(app), side, keys):
         printing.result(key)
 
@@ -154,17 +153,12 @@ def sync(shell: Shell, side: Any, keys: tuple[str, ...]) -> None:
 @click.pass_obj
 def migrate(shell: Shell) -> None:
     """Make the tables of the schedule, as a user who may; beat does it too, where its user may."""
-    _, store = _opened(shell)
+    _, store = opened(shell)
     store.prepare()
     printing.note(f"The tables are there: {store.url}")
 
 
-def _opened(shell: Shell) -> tuple[Any, BeatStore]:
-    from autocelery._beat.opening import open_store
-
-    app = shell.find_app()
-    app.loader.import_default_modules()  # entries may be added where tasks are
-    return app, open_store(app)
+beat.add_command(import_)
 
 
 def _parsed(change: str) -> tuple[str, Any]:
@@ -178,26 +172,12 @@ def _parsed(change: str) -> tuple[str, Any]:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
+    from autocelery._beat.wording import spoken, state_of
+
     told = json.loads(entry.definition)
-    state = entry.problem or (
-        "removed from the settings" if entry.removed else "" if told["enabled"] else "disabled"
-    )
-    state = state or ("edited" if entry.is_edited else "")
+    state = state_of(entry, told["enabled"])
     following = _moment(entry.next_tick) if entry.next_tick else "-"
-    return entry.key, told["task"], _spoken(told["schedule"]), following, str(entry.runs), state
-
-
-def _spoken(spec: dict[str, Any]) -> str:
-    """Return a schedule as a person would write it."""
-    kind = spec.get("kind")
-    if kind == "crontab":
-        names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        return " ".join(str(spec.get(name, "*")) for name in names)
-    if kind == "interval":
-        return f"every {spec['seconds']:g} s"
-    return " ".join(
-        str(value) for name, value in spec.items() if (name, value) not in (("kind", kind), ("days", "*"))
-    )
+    return entry.key, told["task"], spoken(told["schedule"]), following, str(entry.runs), state
 
 
 def _sides(settings: str | None, database: str | None) -> list[tuple[str, str, str]]:

@@ -25,12 +25,23 @@ _COMMANDS = {
     "call": ("autocelery._cli.call:call", "Ship the working tree, run one task, print its result."),
     "shell": ("autocelery._cli.repl:shell", "Start a Python shell in which every call is live."),
     "plan": ("autocelery._cli.plan:plan", "Show what would be shipped and what would fail; send nothing."),
+    "doctor": ("autocelery._cli.doctor:doctor", "Say what will hurt in production, why, and what mends it."),
     "snapshots": ("autocelery._cli.snapshots:snapshots", "List, show, compare, check out, revoke snapshots."),
     "keys": ("autocelery._cli.keys:keys", "Make, list, export and trust signing keys."),
+    "check": (
+        "autocelery._cli.check:check",
+        "Say whether changed signatures would fail queued messages, and who is deployed first.",
+    ),
+    "parked": ("autocelery._cli.parked:parked", "List and release messages that no worker could run."),
     "beat": (
         "autocelery._cli.beat:beat",
         "Send periodic tasks from a schedule in a database, each tick once.",
     ),
+    "dev": ("autocelery._cli.dev:dev", "Run worker, beat and dashboard; each save is the next version."),
+    "dashboard": ("autocelery._cli.dashboard:dashboard", "Show workers, queues and tasks in a browser."),
+    "up": ("autocelery._cli.up:up", "Run workers, beat and more from one table, supervised."),
+    "ctl": ("autocelery._cli.ctl:ctl", "Stop, start and watch what `up` runs."),
+    "status": ("autocelery._cli.ctl:status", "Show what `up` runs, and whether it is ready."),
     "demo": ("autocelery._cli.demo:demo", "See it work: the main job on an embedded broker, in a minute."),
 }
 

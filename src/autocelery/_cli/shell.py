@@ -49,7 +49,7 @@ class Shell:
         from autocelery._cli.finding import find_app
         from autocelery._publish import naming
 
-        self._prepare()
+        self.prepare()
         found = find_app(self.app, leaving_out)
         name = self.app or naming.name_of(found.app) or found.name
         naming.remember_options(found.app, self._options(name))
@@ -87,7 +87,8 @@ class Shell:
         given = {"-A": name, "-b": broker, "--workdir": self.workdir}
         return " ".join(f"{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Have this process, and those that it starts, use the broker and the folder that are named."""
         if self.broker:
             os.environ["CELERY_BROKER_URL"] = self.broker  # what `celery -b` does
         here = str(Path.cwd())
@@ -116,6 +117,6 @@ def patience_with(app: Any) -> float:
 
 
 def _with_autocelery(app: Any) -> Autocelery:
-    from autocelery import Autocelery
+    from autocelery._publish.facade import for_app
 
-    return getattr(app, "autocelery", None) or Autocelery(app)
+    return for_app(app)

@@ -13,6 +13,7 @@ import celery
 
 from autocelery._publish import interactive, naming
 from autocelery._publish.facade import Autocelery
+from autocelery_host.header import BUILT_IN
 
 _CANVAS = ("chain", "chord", "chunks", "group", "signature", "xmap", "xstarmap")
 
@@ -40,11 +41,7 @@ def run(auto: Autocelery, plain: bool) -> None:
 def names_for(auto: Autocelery) -> dict[str, Any]:
     """Return what the shell knows from the start: as ``celery shell``, and ``auto``."""
     app = auto.app
-    tasks = {
-        task.__name__: task
-        for name, task in app.tasks.items()
-        if not name.startswith(("celery.", "autocelery."))
-    }
+    tasks = {task.__name__: task for name, task in app.tasks.items() if not name.startswith(BUILT_IN)}
     canvas = {name: getattr(celery, name) for name in _CANVAS}
     return {**tasks, **canvas, "app": app, "celery": app, "auto": auto}
 

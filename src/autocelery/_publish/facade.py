@@ -13,7 +13,7 @@ from celery.app.task import Task
 from celery.result import AsyncResult
 
 from autocelery import _config
-from autocelery._celery import following, live_task
+from autocelery._celery import following, live_task, routing, signatures
 from autocelery._model import Snapshot
 from autocelery._publish import variables
 from autocelery._publish.calling import LiveCall, Source, is_in_main, task_from, task_of
@@ -47,6 +47,8 @@ class Autocelery:
         self._top = Path(top).resolve() if top is not None else None
         app.autocelery = self
         messages.install(app)
+        signatures.install(app)
+        routing.install(app, self._top)
         _add_attributes()
         if app.finalized:
             live_task.add_to(app)
@@ -257,7 +259,7 @@ def every_app_live() -> Iterator[None]:
     """Make the calls of every app live, also of those that are made in this block and know nothing of autocelery."""
 
     def aim(app: Celery, name: str) -> Target:
-        auto: Autocelery = getattr(app, "autocelery", None) or Autocelery(app)
+        auto = for_app(app)
         return target(auto, app._tasks.get(name), auto.source)
 
     before = Celery.amqp_cls
@@ -267,6 +269,12 @@ def every_app_live() -> Iterator[None]:
             yield
     finally:
         Celery.amqp_cls = before
+
+
+def for_app(app: Celery) -> Autocelery:
+    """Return the Autocelery of an app; one without gets it here."""
+    found: Autocelery | None = getattr(app, "autocelery", None)
+    return found or Autocelery(app)
 
 
 def of(task: Task) -> Autocelery:

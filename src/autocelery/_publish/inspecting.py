@@ -23,6 +23,8 @@ _ENVIRONMENT = "autocelery_environment"
 ENVIRONMENT_SECONDS = 15.0
 #: Seconds that they have to answer at all, and between two rounds of asking.
 _ROUND_SECONDS, _POLL_SECONDS = 2.0, 0.3
+#: Seconds for any worker at all, where none has answered in time.
+BUSY_SECONDS = 3.0
 #: Seconds for a worker that is there and did not answer in time: the first report of one takes longest.
 PATIENCE = 10.0
 
@@ -74,16 +76,16 @@ def workers(app: Celery, timeout: float = 1.0, variables: Sequence[str] = ()) ->
         BrokerUnavailable: the broker cannot be reached.
     """
     with ThreadPoolExecutor(2) as pool:
-        pings = pool.submit(_ask, app, "ping", timeout)
+        pings = pool.submit(ask, app, "ping", timeout)
         asked = {"variables": list(variables)} if variables else {}
-        reports = pool.submit(_ask, app, _REPORT, timeout, arguments=asked)
+        reports = pool.submit(ask, app, _REPORT, timeout, arguments=asked)
         try:
             alive, told = pings.result(), reports.result()
         except (OperationalError, OSError) as exc:
             raise broker_gone(app, exc, "no worker can be asked") from exc
         late = sorted(alive.keys() - told.keys())
         if late:  # one without autocelery says so; one that says nothing is busy
-            told |= _ask(app, _REPORT, PATIENCE, arguments=asked, destination=late)
+            told |= ask(app, _REPORT, PATIENCE, arguments=asked, destination=late)
     return [_report(name, told.get(name)) for name in sorted({*alive, *told})]
 
 
@@ -135,7 +137,7 @@ def require_worker(app: Celery, timeout: float = 1.0, queue: str | None = None) 
         return _REPORT in told and queue in (None, *told.get("queues", [queue]))
 
     try:
-        told = _ask(app, _REPORT, timeout, takes_the_call)
+        told = ask(app, _REPORT, timeout, takes_the_call)
     except (OperationalError, OSError) as exc:
         raise broker_gone(app, exc) from exc
     if any(takes_the_call(each) for each in told.values()):
@@ -143,7 +145,9 @@ def require_worker(app: Celery, timeout: float = 1.0, queue: str | None = None) 
     able = [_report(name, each) for name, each in sorted(told.items()) if _REPORT in each]
     if able and queue is not None:
         raise NoWorkers(_nobody_listens(app, queue, able))
-    found = workers(app, timeout)  # a worker without it may answer a ping only
+    found = workers(
+        app, max(timeout, BUSY_SECONDS)
+    )  # one without it may answer a ping only, and a busy one late
     if not found:
         raise NoWorkers(
             f"No worker answers on this broker. Start one: celery {naming.options_of(app)} worker. If it runs, "
@@ -185,7 +189,7 @@ def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
     )
 
 
-def _ask(
+def ask(
     app: Celery,
     command: str,
     timeout: float,

@@ -14,6 +14,7 @@ from celery import Celery
 from autocelery._model import AppSource
 from autocelery._publish.roots import top_of
 from autocelery.errors import AppNotFound
+from autocelery_host.header import BUILT_IN
 
 #: Settings of an app in ``__main__`` that its tasks rely on and that are no connection and no secret.
 _CARRIED = (
@@ -111,7 +112,7 @@ def _tasks_in_modules(app: Celery) -> list[str]:
     return sorted(
         name
         for name, task in app._tasks.items()
-        if not name.startswith(("celery.", "autocelery.")) and type(task).__module__ not in own
+        if not name.startswith(BUILT_IN) and type(task).__module__ not in own
     )
 
 

@@ -13,6 +13,7 @@ from celery.exceptions import QueueNotFound
 
 from autocelery._publish import import_errors, locating
 from autocelery.errors import CodeNotImportable, ConfigurationError, TaskNotInSnapshot
+from autocelery_host.header import BUILT_IN
 
 #: What somebody wrote on the command line to get an app.
 _written: WeakKeyDictionary[Celery, str] = WeakKeyDictionary()
@@ -56,7 +57,7 @@ def task_named(app: Celery, name: str) -> Any:
         _import(lambda: _module(module), module)
     if name in app.tasks:
         return app.tasks[name]
-    known = [each for each in app.tasks if not each.startswith(("celery.", "autocelery."))]
+    known = [each for each in app.tasks if not each.startswith(BUILT_IN)]
     near = [each for each in known if each.endswith(f".{name}")]
     near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(sorted(known)) or 'none'}."

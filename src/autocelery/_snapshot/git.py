@@ -73,6 +73,38 @@ def ignored(folder: str, paths: Iterable[str]) -> frozenset[str]:
     return frozenset(os.fsdecode(answer).split("\0")) - {""}
 
 
+def commit_of(folder: str, revision: str) -> str | None:
+    """Return the id of the commit that ``revision`` names; ``None`` where git knows none, or there is no git."""
+    answer = _git(folder, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"])
+    return os.fsdecode(answer).strip() if answer else None
+
+
+def files_at(folder: str, commit: str, suffix: str) -> dict[str, bytes]:
+    """Return the files of a commit whose names end in ``suffix``, by their paths below ``folder``.
+
+    Raises:
+        OSError: git does not give them.
+    """
+    listed = _git(folder, ["ls-tree", "-r", "-z", commit])
+    if listed is None:
+        raise OSError(f"git does not list the files of {commit}")
+    paths = {}
+    for record in os.fsdecode(listed).split("\0"):
+        about, _, path = record.partition("\t")
+        if path.endswith(suffix) and about.split(" ")[1] == "blob":
+            paths[path] = about.split(" ")[2]
+    told = _git(folder, ["cat-file", "--batch"], "".join(f"{each}\n" for each in paths.values()).encode())
+    if told is None:
+        raise OSError(f"git does not give the files of {commit}")
+    contents, at = {}, 0
+    for path in paths:
+        end = told.index(b"\n", at)
+        size = int(told[at:end].split(b" ")[2])
+        contents[path] = told[end + 1 : end + 1 + size]
+        at = end + 2 + size
+    return contents
+
+
 def _git(folder: str, arguments: list[str], text: bytes = b"") -> bytes | None:
     # A hook of git runs with variables that point at that repository, whatever the folder.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker, test_worker_started
 from kombu.connection import Connection
 
@@ -77,15 +77,18 @@ def broker_worker(app: Celery, url: str | None = None, **options: Any) -> Iterat
 
 def _running(app: Celery, **options: Any) -> Iterator[Any]:
     settings = {"perform_ping_check": False, "shutdown_timeout": TIME_TO_STOP, **options}
-    current = app.conf.worker_hijack_root_logger
-    app.conf.worker_hijack_root_logger = False  # the log handlers are pytest's
+    signals.setup_logging.connect(_leave_the_log, weak=False)
     try:
         test_worker_started.connect(_keep_awake, sender=app, weak=False)
         with start_worker(app, **settings) as worker:
             yield worker
     finally:
         test_worker_started.disconnect(_keep_awake, sender=app)
-        app.conf.worker_hijack_root_logger = current
+        signals.setup_logging.disconnect(_leave_the_log)
+
+
+def _leave_the_log(**_: Any) -> None:
+    """Keep Celery from setting up the log: its handlers and levels are pytest's and the project's."""
 
 
 def _keep_awake(worker: Any = None, **_: Any) -> None:

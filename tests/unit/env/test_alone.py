@@ -8,18 +8,14 @@ from celery import Celery
 from autocelery._env.alone import why_impossible
 from autocelery._env.comparing import environment_id
 from autocelery._env.interpreters import Interpreter, own_interpreter
-from autocelery._env.locks.choosing import needs_of
-from autocelery._env.pins import FAMILY, runtime_names
+from autocelery._env.pins import FAMILY
 from autocelery._model import Lock, Pin
 from autocelery._publish.transports import transports_of
 from autocelery._snapshot import lock as locks
 from autocelery.errors import SnapshotInvalid
+from tests.wheels import runtime_pins
 
 COMPLETE = tuple(Pin(name, "5.6") for name in ("amqp", "billiard", "celery", "kombu", "vine"))
-
-
-def runtime_pins(*transports: str) -> tuple[Pin, ...]:
-    return needs_of(None, runtime_names(transports), left_out={"autocelery"}).pins
 
 
 def test_the_runtime_is_celery_and_what_autocelery_needs_without_itself() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from celery import Celery
 
@@ -15,6 +15,7 @@ from autocelery._publish.checks.shipped import Shipped
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
 from autocelery.errors import AutoceleryError
+from autocelery_host.header import BUILT_IN
 
 _SENDERS = frozenset({"send_task", "signature", "subtask"})
 
@@ -34,14 +35,23 @@ def problems_of(app: Celery, sources: Iterable[Source], shipped: Shipped) -> Ite
 
 
 def of_queues(app: Celery, workers: Collection[WorkerReport]) -> Iterator[Problem]:
-    """Yield the queues that calls would wait in and to which no worker that runs live calls listens."""
+    """Yield the queues that live calls would wait in, for none of the workers that could run them listens there."""
     able = [each for each in workers if each.autocelery]
     listened = {queue for each in able for queue in each.queues}
-    if not listened:
+    if not listened:  # which is said in other words
         return
+    for queue, names in unattended(app, listened).items():
+        what = (
+            f"{shown(names)} would wait in the queue {queue!r}, to which no worker with autocelery listens."
+        )
+        yield Problem("error", what, f"Start one: celery {naming.options_of(app)} worker -Q {queue}")
+
+
+def unattended(app: Celery, listened: Collection[str]) -> Mapping[str, list[str]]:
+    """Return the names of tasks that would wait in a queue that is none of ``listened``, by that queue."""
     waiting: dict[str, list[str]] = {}
     for name, task in sorted(app.tasks.items()):
-        if name.startswith(("celery.", "autocelery.")):
+        if name.startswith(BUILT_IN):
             continue
         try:
             queue = naming.queue_of(task, [], {})
@@ -49,10 +59,12 @@ def of_queues(app: Celery, workers: Collection[WorkerReport]) -> Iterator[Proble
             continue
         if queue is not None and queue not in listened:
             waiting.setdefault(queue, []).append(name)
-    for queue, names in waiting.items():
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        what = f"{shown} would wait in the queue {queue!r}, to which no worker with autocelery listens."
-        yield Problem("error", what, f"Start one: celery {naming.options_of(app)} worker -Q {queue}")
+    return waiting
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def variables_read(sources: Iterable[Source], shipped: Shipped) -> Mapping[str, str]:

@@ -143,17 +143,33 @@ def test_a_stopped_worker_holds_its_queue_and_loses_nothing(shop: Shop, up: Up) 
 
 
 def test_told_to_end_a_worker_ends_what_it_does(shop: Shop, up: Up) -> None:
+    shop.configure(task_track_started=True)
     up.folder = shop.top
     up.log = shop.top.parent / "up.log"
     up.table('[up]\napp = "shop"\n')
     process = up.start()
     up.wait_until_ready()
     running = shop.app.send_task("shop.tasks.early", (7, 2.0)).id
-    wait_for(lambda: "received" in up.text(), what="it has begun")
+    wait_for(lambda: shop.app.AsyncResult(running).state == "STARTED", what="it has begun")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert shop.result(running) == 49
     assert up.run("ctl", "status").returncode == 1
+
+
+def test_told_to_end_a_worker_gives_back_what_it_has_not_begun(shop: Shop, up: Up) -> None:
+    up.folder = shop.top
+    up.log = shop.top.parent / "up.log"
+    up.table('[up]\napp = "shop"\n[up.workers.only]\nconcurrency = 1\n')
+    process = up.start()
+    up.wait_until_ready()
+    sent = [shop.app.send_task("shop.tasks.early", (number, 1.0)).id for number in range(4)]
+    wait_for(lambda: up.text().count(" received") == 4, what="all are with the worker")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert not shop.app.AsyncResult(sent[-1]).ready(), "the last had not begun"
+    up.start()
+    assert [shop.result(each) for each in sent] == [number**2 for number in range(4)]
 
 
 def test_what_is_killed_is_started_again(up: Up) -> None:

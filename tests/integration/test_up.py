@@ -172,6 +172,25 @@ def test_told_to_end_a_worker_gives_back_what_it_has_not_begun(shop: Shop, up: U
     assert [shop.result(each) for each in sent] == [number**2 for number in range(4)]
 
 
+def test_a_worker_is_ready_whatever_its_project_has_it_log(shop: Shop, up: Up) -> None:
+    up.folder = shop.top
+    up.log = shop.top.parent / "up.log"
+    shop.write(
+        "quiet.py",
+        """
+        import logging
+        from celery import signals
+        signals.setup_logging.connect(lambda **_: logging.basicConfig(level=logging.ERROR), weak=False)
+    """,
+    )
+    shop.write("__init__.py", "import shop.quiet")
+    up.table('[up]\napp = "shop"\n')
+    up.start()
+    assert up.wait_until_ready()["worker_default"]["state"] == "ready"
+    assert "ready." not in up.text()
+    assert shop.result(shop.app.send_task("shop.tasks.add", (1, 2)).id) == 3
+
+
 def test_what_is_killed_is_started_again(up: Up) -> None:
     up.table(f'[up.processes]\nsleeper = {{ command = "{SLEEPER}" }}\n')
     up.start()

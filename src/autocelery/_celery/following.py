@@ -1,4 +1,4 @@
-"""What autocelery does with each worker of an app: an agent beside it, and its tasks' signatures held.
+"""What autocelery does with each worker of an app: an agent beside it, its tasks' signatures held, its word to ``up``.
 
 Started and stopped by Celery's own signals.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from autocelery._celery import signatures
+from autocelery._celery import signatures, supervised
 from autocelery_host import current_snapshot
 
 
@@ -27,10 +27,11 @@ def follow_workers_of(app: Celery) -> None:
             signatures.adopt_all(app)
             serving.start_agent(app, sender)
 
-    def ask_back(sender: Any = None, **_: Any) -> None:
-        if is_ours(sender) and any(
-            signatures.policy_of(task) == signatures.PARK for task in app.tasks.values()
-        ):
+    def is_ready(sender: Any = None, **_: Any) -> None:
+        if not is_ours(sender):
+            return
+        supervised.tell_ready()
+        if any(signatures.policy_of(task) == signatures.PARK for task in app.tasks.values()):
             from autocelery._celery import parking
 
             parking.ask_back_beside(app)
@@ -46,5 +47,5 @@ def follow_workers_of(app: Celery) -> None:
         from autocelery._celery import control  # noqa: F401
 
     signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
-    signals.worker_ready.connect(ask_back, weak=False, dispatch_uid=f"autocelery-parked-{id(app)}")
+    signals.worker_ready.connect(is_ready, weak=False, dispatch_uid=f"autocelery-ready-{id(app)}")
     signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from autocelery._up import leash, memory
+from autocelery._celery.supervised import VARIABLE
+from autocelery._up import leash, memory, place
 from autocelery._up.plan import STEADY_SECONDS, ProcessPlan
 
 #: Seconds before a process that has ended is started again: doubled each time, up to the last.
@@ -108,6 +109,11 @@ class Process:
                 await watching
         self._become(State.STOPPED)
 
+    def is_ready(self) -> None:
+        """Take its word that it is ready."""
+        if self.state is State.STARTING:
+            self._become(State.READY)
+
     def hurry(self) -> None:
         """Have it end at once, as far as it can without losing a task that is acknowledged late."""
         self.signal(_COLD)
@@ -152,7 +158,7 @@ class Process:
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(self.plan.niceness)),
                 *self.plan.command,
                 cwd=self._folder,
-                env={**os.environ, "PATH": path(), "PYTHONUNBUFFERED": "1", **dict(self.plan.environment)},
+                env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -189,14 +195,14 @@ class Process:
             for each in self.followers:
                 with contextlib.suppress(asyncio.QueueFull):
                     each.put_nowait((self, line))
-            if self.plan.says_ready and self.state is State.STARTING and _READY.search(line):
-                self._become(State.READY)
+            if self.plan.says_ready and _READY.search(line):
+                self.is_ready()
 
     async def _settle(self) -> None:
         """Call a process without a word of its own ready when it has run for a while."""
         await asyncio.sleep(STEADY_SECONDS)
-        if self.state is State.STARTING and not self.plan.says_ready:
-            self._become(State.READY)
+        if not self.plan.says_ready:
+            self.is_ready()
 
     async def _weigh(self) -> None:
         limit = self.plan.memory_limit
@@ -211,6 +217,11 @@ class Process:
                 self.signal(signal.SIGTERM)
                 await asyncio.sleep(self.plan.stop_seconds)
                 self.kill()
+
+    def _environment(self) -> dict[str, str]:
+        """Return its variables: its own, and where it may say that it is ready."""
+        ours = {"PATH": path(), "PYTHONUNBUFFERED": "1", VARIABLE: str(place.socket_of(self._folder))}
+        return {**os.environ, **ours, **dict(self.plan.environment)}
 
     def _become(self, state: State) -> None:
         if state is not self.state:

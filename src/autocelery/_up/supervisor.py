@@ -168,24 +168,21 @@ class Supervisor:
 
     async def _answers(self, question: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         do, name = question.get("do"), question.get("name")
+        if do == "ready":
+            self._hear_ready(question.get("pid"))
+            return
         if name is not None and name not in self._processes:
             yield {"error": f"There is no process {name}. There are: {', '.join(self._processes)}."}
             return
         chosen = [self._processes[name]] if name else list(self._processes.values())
-        if do in ("stop", "restart"):
-            await asyncio.gather(*(each.stop() for each in chosen))
-        if do in ("start", "restart"):
-            if self._is_ending:
-                yield {"error": f"The {self._called} of {self._plan.folder} is ending: it starts nothing."}
-                return
-            await asyncio.gather(*(each.start() for each in chosen))
-        if do == "shutdown":
-            self._order_to_end(signal.SIGTERM)
         if do == "logs":
             async for line in self._logs(
                 chosen, bool(question.get("follow")), int(question.get("lines", 100))
             ):
                 yield line
+            return
+        if refused := await self._obey(do, chosen):
+            yield {"error": refused}
             return
         is_ready, _ = self.is_ready()
         for each in chosen:
@@ -199,6 +196,24 @@ class Supervisor:
                 "command": list(each.plan.command),
                 "up_is_ready": is_ready,
             }
+
+    async def _obey(self, do: object, chosen: list[Process]) -> str:
+        """Do to processes what is ordered; return why it cannot be done."""
+        if do in ("stop", "restart"):
+            await asyncio.gather(*(each.stop() for each in chosen))
+        if do in ("start", "restart"):
+            if self._is_ending:
+                return f"The {self._called} of {self._plan.folder} is ending: it starts nothing."
+            await asyncio.gather(*(each.start() for each in chosen))
+        if do == "shutdown":
+            self._order_to_end(signal.SIGTERM)
+        return ""
+
+    def _hear_ready(self, pid: object) -> None:
+        """Take the word of a worker of ours that it is ready."""
+        for each in self._processes.values():
+            if pid is not None and each.pid == pid:
+                each.is_ready()
 
     async def _logs(self, chosen: list[Process], follow: bool, most: int) -> AsyncIterator[dict[str, Any]]:
         for each in chosen:

@@ -13,17 +13,14 @@ from tests import services
 from tests.shops import Shop, own_server
 from tests.waiting import wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(VERSION < (5, 5), reason="Celery consumes from quorum queues since 5.5"),
-]
+pytestmark = pytest.mark.slow
 
 TABLE = """
 [queues]
-safe = { tasks = ["shop.tasks.pay"], type = "quorum" }
 plain = { tasks = ["shop.tasks.say"] }
 empty = { tasks = ["shop.tasks.wait"] }
 """
+QUORUM = 'safe = { tasks = ["shop.tasks.pay"], type = "quorum" }\n'
 TASKS = """
 from shop.celery import app
 
@@ -54,7 +51,9 @@ def shop(rabbitmq_url: str, tmp_path: Path) -> Iterator[Shop]:
         yield made
 
 
+@pytest.mark.skipif(VERSION < (5, 5), reason="Celery consumes from quorum queues since 5.5")
 def test_calls_of_each_queue_arrive_at_once_and_later(shop: Shop) -> None:
+    (shop.top / "autocelery.toml").write_text(TABLE + QUORUM)
     worker = shop.worker("tables", "-c", "1")
     caller = shop.caller()
     for kind in ("", ".live"):

@@ -85,7 +85,7 @@ def captured(agent: str, task_id: str, channel: str | None) -> Iterator[Ending]:
 
 
 def _capture(undo: contextlib.ExitStack, ending: Ending, agent: str, question: dict[str, Any]) -> None:
-    mark = secrets.token_bytes(MARK_BYTES)
+    mark = new_mark()
     connection = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     connection.settimeout(_PATIENCE)
     connection.connect(agent)
@@ -110,6 +110,11 @@ def _capture(undo: contextlib.ExitStack, ending: Ending, agent: str, question: d
     for each in (logging.getLogger(), logging.getLogger("celery.task")):
         each.addHandler(records)
         undo.callback(each.removeHandler, records)
+
+
+def new_mark() -> bytes:
+    """Return a mark for one call. It begins with a byte that UTF-8 never has: text seems to begin none."""
+    return b"\xff" + secrets.token_bytes(MARK_BYTES - 1)
 
 
 def _say_end(connection: socket.socket, ending: Ending) -> None:

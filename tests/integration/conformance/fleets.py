@@ -91,6 +91,10 @@ class Fleet:
         """Return the signals of a call's being sent."""
         return [json.loads(each) for each in self._redis.lrange(f"{self.prefix}sent:{task_id}", 0, -1)]
 
+    def sendings(self, task_id: str) -> int:
+        """Return how often a call was sent, one that is being sent included: what it ends may be slower to say so."""
+        return max(sum(step[0] == "before_task_publish" for step in self.published(task_id)), 1)
+
     def ended_silently(self, task_id: str) -> int:
         """Return how often a call ended so that no event tells, or was revoked, with event and signal."""
         ran = self.ran(task_id)
@@ -165,7 +169,7 @@ def record_of(caller: Caller, value: Any) -> Record:
     family = wait_for_the_end(
         fleet.watch,
         caller.sent,
-        lambda task_id: max(len(fleet.published(task_id)) // 2, 1),
+        fleet.sendings,
         fleet.ended_silently,
     )
     for task_id in family:

@@ -269,7 +269,9 @@ def test_errbacks(same: Any) -> None:
         result = on.bake.apply_async((20,), link_error=on.old_errback.s())
         key = f"errback-{result.id}"
         wait_for(lambda: on.app.backend.get(key), what="the errback has run")
-        return bytes(on.app.backend.get(key))
+        said = bytes(on.app.backend.get(key))
+        on.app.backend.delete(key)
+        return said
 
     assert same(scenario) == b"old"
 

@@ -44,20 +44,25 @@ class Shape:
         return f"{self.name}/{self.version}({parameters_text(self.signature)})"
 
     def misfit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return what Python would say of a call with these arguments; nothing if they fit.
+        """Return what Python would say of a call with these arguments; nothing if they fit."""
+        return misfit(self.signature, args, kwargs)
 
-        `inspect.Signature.bind` of some versions (3.11, 3.13.0) is wrong about keywords with the name of a parameter
-        that has a place only, so those are settled here.
-        """
-        kinds = {each.name: each.kind for each in self.signature.parameters.values()}
-        misplaced = [name for name in kwargs if kinds.get(name) is inspect.Parameter.POSITIONAL_ONLY]
-        try:
-            self.signature.bind(*args, **{name: kwargs[name] for name in kwargs if name not in misplaced})
-        except TypeError as exc:
-            return str(exc)
-        if misplaced and inspect.Parameter.VAR_KEYWORD not in kinds.values():
-            return f"got some positional-only arguments passed as keyword arguments: {', '.join(misplaced)!r}"
-        return ""
+
+def misfit(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return what Python would say of a call of a function with that signature; nothing if the arguments fit.
+
+    `inspect.Signature.bind` of some versions (3.11, 3.13.0) is wrong about keywords with the name of a parameter
+    that has a place only, so those are settled here.
+    """
+    kinds = {each.name: each.kind for each in signature.parameters.values()}
+    misplaced = [name for name in kwargs if kinds.get(name) is inspect.Parameter.POSITIONAL_ONLY]
+    try:
+        signature.bind(*args, **{name: kwargs[name] for name in kwargs if name not in misplaced})
+    except TypeError as exc:
+        return str(exc)
+    if misplaced and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+        return f"got some positional-only arguments passed as keyword arguments: {', '.join(misplaced)!r}"
+    return ""
 
 
 def shape_of(name: str, function: Callable[..., Any], version: int = 1) -> Shape | None:

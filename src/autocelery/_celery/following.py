@@ -27,7 +27,7 @@ def follow_workers_of(app: Celery) -> None:
             signatures.adopt_all(app)
             serving.start_agent(app, sender)
 
-    def is_ready(sender: Any = None, **_: Any) -> None:
+    def take_up(sender: Any = None, **_: Any) -> None:
         if not is_ours(sender):
             return
         supervised.tell_ready()
@@ -47,5 +47,5 @@ def follow_workers_of(app: Celery) -> None:
         from autocelery._celery import control  # noqa: F401
 
     signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
-    signals.worker_ready.connect(is_ready, weak=False, dispatch_uid=f"autocelery-ready-{id(app)}")
+    signals.worker_ready.connect(take_up, weak=False, dispatch_uid=f"autocelery-ready-{id(app)}")
     signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")

@@ -109,7 +109,7 @@ class Process:
                 await watching
         self._become(State.STOPPED)
 
-    def is_ready(self) -> None:
+    def note_ready(self) -> None:
         """Take its word that it is ready."""
         if self.state is State.STARTING:
             self._become(State.READY)
@@ -196,13 +196,13 @@ class Process:
                 with contextlib.suppress(asyncio.QueueFull):
                     each.put_nowait((self, line))
             if self.plan.says_ready and _READY.search(line):
-                self.is_ready()
+                self.note_ready()
 
     async def _settle(self) -> None:
         """Call a process without a word of its own ready when it has run for a while."""
         await asyncio.sleep(STEADY_SECONDS)
         if not self.plan.says_ready:
-            self.is_ready()
+            self.note_ready()
 
     async def _weigh(self) -> None:
         limit = self.plan.memory_limit

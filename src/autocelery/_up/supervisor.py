@@ -213,7 +213,7 @@ class Supervisor:
         """Take the word of a worker of ours that it is ready."""
         for each in self._processes.values():
             if pid is not None and each.pid == pid:
-                each.is_ready()
+                each.note_ready()
 
     async def _logs(self, chosen: list[Process], follow: bool, most: int) -> AsyncIterator[dict[str, Any]]:
         for each in chosen:

@@ -12,6 +12,7 @@ from autocelery._doctor.rule import rule
 from autocelery._doctor.source.models import is_object, model_names
 from autocelery._doctor.source.module import Module, dotted, keyword
 from autocelery._doctor.source.sends import SENDING, Send, as_send, known_tasks, message_option, sends_in
+from autocelery_host.shapes import misfit
 
 _ON_COMMIT = frozenset({"delay_on_commit", "apply_async_on_commit"})
 #: How Python and the frameworks show an object: `<Order: Order object (1)>`, `<User 7>`.
@@ -193,11 +194,7 @@ def _misfit(send: Send, extra: int = 0) -> str:
     signature = send.task.signature if send.task and not send.task.is_tolerant else None
     if positional is None or named is None or signature is None:
         return ""
-    try:
-        signature.bind(*[None] * (extra + len(positional)), **dict.fromkeys(named))
-    except TypeError as error:
-        return str(error)
-    return ""
+    return misfit(signature, [None] * (extra + len(positional)), dict.fromkeys(named))
 
 
 @rule(

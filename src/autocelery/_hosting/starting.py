@@ -28,6 +28,12 @@ FOLDER_PREFIX = "autocelery-"
 #: A socket that is younger, in seconds, may be one whose worker is just about to listen.
 ABANDONED_AGE = 60.0
 
+#: Held while an agent is started: a pool process that is forked in between would keep the pipe open at whose end
+#: `subprocess.Popen` sees that the agent runs, and it would wait as long as that process lives. Reentrant, since
+#: gevent's `Popen` is itself a fork that these hooks hear of.
+no_fork = threading.RLock()
+os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)
+
 
 class AgentProcess:
     """The agent of one worker. Owns a folder with its socket, the process, and a thread that waits for its death.
@@ -90,7 +96,8 @@ class AgentProcess:
     def _spawn(self) -> None:
         fd = self._listener.fileno()
         command = [sys.executable, "-P", "-m", "autocelery._hosting.agent", str(fd)]
-        self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, cwd="/")
+        with no_fork:
+            self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, cwd="/")
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
             pipe.write(pickle.dumps(self._terms))

@@ -10,6 +10,8 @@ from autocelery import _config
 
 #: Looked for in this order; in the second the tables are below ``tool.autocelery``.
 FILES = ("autocelery.toml", "pyproject.toml")
+#: What it may have.
+TABLES = ("queues", "up")
 _QUEUE = {"tasks", "workers", "priority", "type"}
 #: What RabbitMQ has; nothing stands for what the app's other queues are.
 _TYPES = ("", "classic", "quorum")
@@ -58,6 +60,8 @@ class Tables:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.root = _tables(path)
+        if path.name == FILES[0]:
+            self._see_that_it_counts()
 
     def queues(self) -> tuple[QueuePlan, ...]:
         """Return the table of queues."""
@@ -136,6 +140,21 @@ class Tables:
             raise self.wrong(f"{key}.memory_limit", f'is {value!r}, and no size like "512m" or "2g"')
         return size
 
+    def _see_that_it_counts(self) -> None:
+        """See that all of a file of its own is read, and that nothing beside it waits to be read in vain."""
+        for each in self.root:
+            if each not in TABLES:
+                where = (
+                    "What is shipped, and the doctor's table, stand below [tool.autocelery] in pyproject.toml"
+                )
+                raise self.wrong(each, f"is not known here, {instead(each, TABLES)}. {where}")
+        other = self.path.with_name(FILES[1])
+        if _names_us(other) and _tables(other) not in ({}, self.root):
+            raise _invalid(
+                f"{self.path} is read, and the tables of queues and up in {other.name} beside it would not be: move "
+                "them into one of the two."
+            )
+
     def wrong(self, key: str, what: str) -> Exception:
         """Return the error that says what is wrong with a key."""
         prefix = "" if self.path.name == FILES[0] else "tool.autocelery."
@@ -164,22 +183,25 @@ def _tables_in(told: Mapping[str, Any], file: str) -> Mapping[str, Any]:
         return told
     tool = told.get("tool")
     own = tool.get("autocelery") if isinstance(tool, Mapping) else None
-    return {name: own[name] for name in ("up", "queues") if name in own} if isinstance(own, Mapping) else {}
+    return {name: own[name] for name in TABLES if name in own} if isinstance(own, Mapping) else {}
 
 
 def _has_tables(path: Path) -> bool:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return False
-    if "autocelery" not in text:  # most that there are, and a parser is slow
+    if not _names_us(path):  # most that there are, and a parser is slow
         return False
     import tomllib
 
     try:
-        return bool(_tables_in(tomllib.loads(text), path.name))
+        return bool(_tables_in(tomllib.loads(path.read_text()), path.name))
     except tomllib.TOMLDecodeError:
         return True  # whoever reads it says what is wrong
+
+
+def _names_us(path: Path) -> bool:
+    try:
+        return "autocelery" in path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _invalid(message: str) -> Exception:

@@ -48,7 +48,10 @@ def collect(
     """
     base = os.path.realpath(top)
     if not os.path.isdir(base):
-        raise UnreadableFile(f"{top} is not a folder, so there is no code to ship from it. Check --workdir.")
+        raise UnreadableFile(
+            f"{top} is not a folder, so there is no code to ship from it. Name one that is there: "
+            "AUTOCELERY_ROOT, Autocelery(app, top=...) or --workdir."
+        )
     limit = rules.max_size or limit
     with memory.of(base) as known:
         is_relisted = _refresh_listing(base, known, rules)

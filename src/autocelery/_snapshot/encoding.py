@@ -23,7 +23,8 @@ from autocelery.errors import EmptyTree
 #: The kinds of a file's state that stand in a tree.
 SHIPPED = frozenset({FILE, EXECUTABLE, LINK})
 _DEVELOPMENT = frozenset({"tests", "test", "docs", "doc", "examples", "benchmarks"})
-_BUILD_FILES = frozenset({"conftest.py", "setup.py", "noxfile.py"})
+#: The first is what Django's startapp writes.
+_NO_CODE_OF_TASKS = frozenset({"tests.py", "conftest.py", "setup.py", "noxfile.py"})
 _PYTHON = (".py", ".so", ".pyd")
 
 
@@ -88,7 +89,7 @@ def is_for_development(folder: str, name: str) -> bool:
     (True, False)
     """
     return (
-        name in _BUILD_FILES
+        name in _NO_CODE_OF_TASKS
         or name.startswith("test_")
         or name.endswith("_test.py")
         or not _DEVELOPMENT.isdisjoint(folder.split("/"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from autocelery._snapshot import git, junk
+from autocelery._snapshot.outside import Outside, rules_outside
 from autocelery._snapshot.plain import plain_files
 from autocelery._snapshot.rules import ShipRules
 from autocelery._snapshot.watching import Watch
@@ -37,7 +38,9 @@ def list_tree(top: str, rules: ShipRules) -> Listing:
     _list_repository(top, "", found)
     if not found.files:
         # No repository, or one that ignores all of this, such as a home folder kept in git.
-        found = _plain(top, "", found)
+        outside = None if found.rule_files else rules_outside(top)
+        found.rule_files.update(outside.files if outside else ())
+        found = _plain(top, "", found, outside)
     _include(top, rules, found)
     kept = (path for path in found.files if not rules.excludes(path))
     names = _by_folder(top, kept)
@@ -65,8 +68,8 @@ def _list_repository(top: str, prefix: str, found: _Found) -> None:
             _list_repository(top, _join(prefix, nested), found)
 
 
-def _plain(top: str, prefix: str, found: _Found) -> _Found:
-    plain = plain_files(os.path.join(top, prefix) if prefix else top)
+def _plain(top: str, prefix: str, found: _Found, outside: Outside | None = None) -> _Found:
+    plain = plain_files(os.path.join(top, prefix) if prefix else top, outside)
     found.files.update(_join(prefix, path) for path in plain.files)
     found.folders.update(_join(prefix, path) for path in plain.folders)
     return found

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from autocelery._snapshot import junk
-
-if TYPE_CHECKING:
-    import pathspec
+from autocelery._snapshot.ignoring import IgnoreFile, read_ignore_file
+from autocelery._snapshot.outside import Outside
 
 
 @dataclass(slots=True)
@@ -20,52 +18,49 @@ class PlainFiles:
     folders: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ignore:
-    """The rules of one ``.gitignore``; those of the folders above count where it says nothing."""
+def plain_files(top: str, outside: Outside | None = None) -> PlainFiles:
+    """Return the files of the tree at ``top``, and the folders in which one more would count.
 
-    prefix: str
-    spec: pathspec.GitIgnoreSpec
-    above: _Ignore | None
-
-    def covers(self, path: str) -> bool:
-        verdict = self.spec.check_file(path[len(self.prefix) :]).include
-        if verdict is not None:
-            return verdict
-        return self.above is not None and self.above.covers(path)
-
-
-def plain_files(top: str) -> PlainFiles:
-    """Return the files of the tree at ``top``, and the folders in which one more would count."""
+    Args:
+        top: absolute.
+        outside: the rules that hold for the tree and lie above it, if there are any.
+    """
+    outside = outside or Outside(top, "")
+    start = outside.start
+    skip = len(start) + 1 if start else 0
     found = PlainFiles()
-    pending: list[tuple[str, _Ignore | None]] = [("", None)]
+    pending: list[tuple[str, IgnoreFile | None]] = [(start, outside.ignore)]
     while pending:
         folder, ignore = pending.pop()
-        entries = _entries(f"{top}/{folder}" if folder else top)
-        names = {entry.name for entry in entries}
-        if folder and junk.is_virtual_environment(names):
-            continue
-        found.folders.append(folder)
         prefix = f"{folder}/" if folder else ""
-        if ".gitignore" in names:
-            ignore = _read(f"{top}/{prefix}.gitignore", prefix, ignore)
-        builds = frozenset() if folder else junk.build_folders(names)
+        entries = _entries(f"{outside.root}/{folder}")
+        names = {entry.name for entry in entries}
+        if folder != start and junk.is_virtual_environment(names):
+            continue
+        found.folders.append(folder[skip:])
+        if ".gitignore" in names and any(map(_is_ignore_file, entries)):
+            ignore = read_ignore_file(f"{outside.root}/{prefix}.gitignore", prefix, ignore)
+        builds = junk.build_folders(names) if folder == start else frozenset()
         for entry in entries:
             path = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if not (_is_left_out(entry.name) or entry.name in builds or _ignores(ignore, f"{path}/")):
-                    pending.append((path, ignore))
-            elif not (junk.is_junk_file(entry.name) or _ignores(ignore, path)):
-                found.files.append(path)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if _is_junk(entry.name, is_folder, builds) or (ignore and ignore.ignores(path, is_folder)):
+                continue
+            if is_folder:
+                pending.append((path, ignore))
+            else:
+                found.files.append(path[skip:])
     return found
 
 
-def _is_left_out(name: str) -> bool:
-    return junk.is_never_folder(name) or junk.is_junk_folder(name)
+def _is_ignore_file(entry: os.DirEntry[str]) -> bool:
+    return entry.name == ".gitignore" and entry.is_file(follow_symlinks=False)
 
 
-def _ignores(ignore: _Ignore | None, path: str) -> bool:
-    return ignore is not None and ignore.covers(path)
+def _is_junk(name: str, is_folder: bool, builds: frozenset[str]) -> bool:
+    if is_folder:
+        return junk.is_never_folder(name) or junk.is_junk_folder(name) or name in builds
+    return junk.is_junk_file(name)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -75,13 +70,3 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         # What is gone belongs to nothing; what is closed is reported by the watch, which names it.
         return []
-
-
-def _read(path: str, prefix: str, above: _Ignore | None) -> _Ignore | None:
-    import pathspec  # 70 ms, which only folders that git does not know have to pay
-
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return _Ignore(prefix, pathspec.GitIgnoreSpec.from_lines(file), above)
-    except (OSError, ValueError):
-        return above

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING
 
 from autocelery._config import variable_names
 from autocelery._snapshot.generated import version_files
+from autocelery._tables import TABLES
 from autocelery.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pathspec
 
 _KEYS = ("include", "exclude", "max_size", "environment", "env", "lock")
+#: Tables of others below ours: they say nothing about what is shipped.
+_OTHERS = ("doctor", *TABLES)
 #: Whose packages a snapshot runs with: built where the worker's differ, the worker's as they are, or none of them.
 _ENVIRONMENTS = ("build", "worker", "own")
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -117,7 +121,7 @@ def _read(path: str, _signature: tuple[int, ...]) -> ShipRules:
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"tool.autocelery in {path} is not a table. Write [tool.autocelery].")
     for key in table:
-        if key not in _KEYS:
+        if key not in _KEYS and key not in _OTHERS:
             raise ConfigurationError(_unknown(key, path))
     return ShipRules(
         include=_globs(table.get("include", []), "include", path),
@@ -131,8 +135,9 @@ def _read(path: str, _signature: tuple[int, ...]) -> ShipRules:
 
 
 def _unknown(key: str, path: str) -> str:
-    close = difflib.get_close_matches(key, _KEYS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else f" The keys are {', '.join(_KEYS)}."
+    known = (*_KEYS, *_OTHERS)
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else f" The keys are {', '.join(known)}."
     return f"tool.autocelery.{key} in {path} is no setting.{hint}"
 
 
@@ -153,7 +158,7 @@ def _glob(glob: str, key: str, path: str) -> str:
         )
     try:
         _compiled((clean,))
-    except ValueError as error:
+    except (ValueError, re.error) as error:  # such as [z-a]
         raise ConfigurationError(f"tool.autocelery.{key} in {path} has {glob!r}: {error}") from None
     return clean
 

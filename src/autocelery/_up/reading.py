@@ -17,6 +17,8 @@ _UP = {"app", "stop_seconds", "http", "beat", "workers", "processes"}
 _WORKER = {"queues", "concurrency", "autoscale", "pool", "priority", "memory_limit", "stop_seconds", "after",
            "environment", "options", "loglevel"}  # fmt: skip
 _PROCESS = {"command", "after", "environment", "memory_limit", "stop_seconds"}
+#: What the app's default queue is called unless its settings say otherwise, which are not read here.
+_DEFAULT_QUEUE = "celery"
 #: Options of a worker that have its log go elsewhere, or say less: then it is ready after a while, as others are.
 _LOGGING = ("-f", "--logfile", "-l", "--loglevel")
 
@@ -107,7 +109,7 @@ class _Reader:
             if each.name not in listed and each.workers:
                 options = ("-Q", each.name, "-c", str(each.workers))
                 found.append(_worker_of(app, each.name, options, highest - each.priority, stop))
-        if app and all(lists.values()):
+        if app and all(lists.values()) and _DEFAULT_QUEUE not in taken:
             found.append(_worker_of(app, "default", the_rest, highest, stop))
         return found
 

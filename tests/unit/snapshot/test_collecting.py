@@ -39,6 +39,11 @@ def test_a_tree_is_what_is_not_ignored(top: Path) -> None:
     assert paths(top) == {".gitignore", "a.py", "keep.log", "sub/.gitignore", "sub/b.py"}
 
 
+def test_a_top_that_is_no_folder_names_what_chooses_it(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"nowhere is not a folder.* AUTOCELERY_ROOT.* --workdir\."):
+        paths(tmp_path / "nowhere")
+
+
 def test_junk_and_compiled_code_are_left_out(top: Path) -> None:
     write(top, **{"a.py": "1", "__pycache__/a.pyc": "", "b.pyc": "", "node_modules/x/i.js": "", ".tox/x": ""})
     write(

@@ -20,6 +20,23 @@ def test_without_a_table_nothing_changes(tmp_path: Path) -> None:
     assert read(tmp_path, "[project]\nname='x'\n") == ShipRules()
 
 
+def test_the_tables_of_up_and_of_the_doctor_stand_beside_it(tmp_path: Path) -> None:
+    rules = read(
+        tmp_path,
+        """
+        [tool.autocelery]
+        exclude = ["notebooks"]
+        [tool.autocelery.doctor]
+        ignore = ["AC075"]
+        [tool.autocelery.queues]
+        hello = { tasks = ["proj.tasks.say_hello"] }
+        [tool.autocelery.up]
+        app = "proj"
+        """,
+    )
+    assert rules == ShipRules(exclude=("notebooks",))
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("1000", 1000), ('"200m"', 200 * 2**20), ('"2 GB"', None), ('"2g"', 2 * 2**30), ('"5kb"', 5120)],
@@ -41,10 +58,13 @@ def test_a_size_is_bytes_or_a_number_with_a_unit(tmp_path: Path, text: str, size
         ('include = ["/abs"]', "tool.autocelery.include"),
         ('exclude = ["!x"]', "tool.autocelery.exclude"),
         ('exclude = [""]', "tool.autocelery.exclude"),
+        ('exclude = ["[z-a].csv"]', "tool.autocelery.exclude"),
         ("max_size = -1", "tool.autocelery.max_size"),
         ("max_size = true", "tool.autocelery.max_size"),
         ('max_size = "big"', "tool.autocelery.max_size"),
         ("excludes = []", "Did you mean 'exclude'"),
+        ("qeues = {}", "Did you mean 'queues'"),
+        ("colour = {}", "lock, doctor, queues, up"),
         ("zzz = 1", "tool.autocelery.zzz"),
         ("= 1", "not valid TOML"),
     ],

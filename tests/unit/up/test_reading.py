@@ -31,6 +31,16 @@ def test_a_line_of_queues_is_a_worker_and_another_takes_the_rest(tmp_path: Path)
     assert [by_name[name].niceness for name in ("worker_reports", "worker_hello")] == [0, 3]
 
 
+def test_a_line_of_the_default_queue_is_the_worker_that_takes_the_rest(tmp_path: Path) -> None:
+    queues = f"{QUEUES}celery = {{ workers = 3 }}\n"
+    plan = plan_of(written(tmp_path, f'{queues}\n[up]\napp = "proj"\n'))
+    assert [each.name for each in plan.processes] == ["worker_hello", "worker_reports", "worker_celery"]
+    nobodys = queues.replace("workers = 3", "workers = 0")
+    plan = plan_of(written(tmp_path, f'{nobodys}\n[up]\napp = "proj"\n'))
+    assert [each.name for each in plan.processes][-1] == "worker_default"
+    assert plan.processes[-1].command[-4:-2] == ("-X", "hello,reports")
+
+
 def test_a_worker_that_lists_a_queue_is_the_one_that_listens_to_it(tmp_path: Path) -> None:
     text = f"""{QUEUES}
     [up]
@@ -132,3 +142,29 @@ def test_the_tables_may_stand_in_pyproject(tmp_path: Path) -> None:
 def test_without_a_table_it_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(UpInvalid, match=r"The least is one line: \[tool.autocelery.up\]"):
         find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[qeues]\n", r"autocelery\.toml: qeues is not known here, did you mean 'queues'"),
+        ("env = ['HOME']\n", r"env is not known here.* below \[tool\.autocelery\] in pyproject\.toml"),
+        ("[doctor]\nignore = ['AC110']\n", r"doctor is not known here.* pyproject\.toml"),
+    ],
+)
+def test_what_a_file_of_its_own_does_not_hold_is_said_and_not_passed_over(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(UpInvalid, match=says):
+        queues_of(written(tmp_path, text))
+
+
+def test_tables_in_both_files_are_refused_unless_they_say_the_same(tmp_path: Path) -> None:
+    path = written(tmp_path, QUEUES)
+    same = QUEUES.replace("[queues]", "[tool.autocelery.queues]")
+    for text in ("[tool.autocelery]\nenv = ['HOME']\n", same):
+        written(tmp_path, text, "pyproject.toml")
+        assert len(queues_of(path)) == 2
+    written(tmp_path, same.replace("reports", "mails"), "pyproject.toml")
+    with pytest.raises(UpInvalid, match=r"autocelery\.toml is read, and .* pyproject\.toml beside it"):
+        queues_of(path)

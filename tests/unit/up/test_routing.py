@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 
 from autocelery import Autocelery
+from autocelery._celery import routing
 from autocelery.errors import UpInvalid
 
 TABLE = """
@@ -121,3 +123,18 @@ def test_who_adds_autocelery_from_an_installed_package_routes_nothing(
         {"Autocelery": Autocelery, "app": app, "__name__": "tool", "__file__": str(package / "__init__.py")},
     )
     assert "hello" not in app.amqp.queues
+
+
+@pytest.mark.parametrize(("chosen", "heard"), [([], ["more"]), (["hello"], [])])
+def test_a_worker_listens_to_what_the_table_got_unless_it_chose_its_queues(
+    tmp_path: Path, chosen: list[str], heard: list[str]
+) -> None:
+    app = app_in(tmp_path)
+    app.amqp.queues.select(chosen)
+    (tmp_path / "autocelery.toml").write_text(f"{TABLE}more = {{}}\n")
+    asked: list[str] = []
+    consumer = SimpleNamespace(app=app, add_task_queue=asked.append, call_soon=lambda do, name: do(name))
+    for _ in range(2):
+        routing.listen_to_new(consumer)
+    assert asked == heard
+    app.close()

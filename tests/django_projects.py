@@ -65,11 +65,21 @@ class Project:
         """Run ``manage.py`` to its end."""
         return self._run("manage.py", *arguments, patience=patience)
 
+    def autocelery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``autocelery`` to its end."""
+        return self._run("-m", "autocelery", *arguments)
+
     def commanded(self, *arguments: str) -> str:
         """Return what ``autocelery beat`` prints."""
-        done = self._run("-m", "autocelery", "-A", self.name, "beat", *arguments)
+        done = self.autocelery("-A", self.name, "beat", *arguments)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def doctor(self, *arguments: str) -> str:
+        """Return what ``autocelery doctor`` prints of its settings and code."""
+        done = self._run("-m", "autocelery", "-A", self.name, "doctor", "--offline", *arguments)
+        assert done.returncode in (0, 1), f"{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     def with_app(self) -> Project:
         """Give it its Celery app: once with the command, then as that made it."""

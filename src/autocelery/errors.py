@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from celery.exceptions import TimeoutError as ResultTimeout
 from celery.exceptions import WorkerLostError
-from kombu.exceptions import EncodeError
+from kombu.exceptions import EncodeError, OperationalError
 
 __all__ = [
     "AgentUnavailable",
@@ -344,8 +344,8 @@ class DatabaseNotMigrated(ConfigurationError):
     """The tables that results are stored in are missing, or older than the code."""
 
 
-class BrokerUnavailable(AutoceleryError):
-    """The broker cannot be reached; nothing was sent."""
+class BrokerUnavailable(AutoceleryError, OperationalError):
+    """The broker cannot be reached; no message was sent. It is what Celery raises then, with the mend."""
 
 
 class EagerRunaway(AutoceleryError):

@@ -49,6 +49,13 @@ def asking(wants: Asking) -> Iterator[None]:
         _asking.reset(token)
 
 
+@contextlib.contextmanager
+def sending_as_decided() -> Iterator[None]:
+    """Send calls in this block, in this thread or task, as their headers say, whatever block is around it."""
+    with sending_as(lambda app, name: None), asking(lambda app, task_id, name: None):
+        yield
+
+
 def current() -> Aim | None:
     """Return what is in force here: that of the block, else that of the process."""
     return _aim.get() or _process_aim

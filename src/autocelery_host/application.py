@@ -130,6 +130,10 @@ class LiveResults(AttachedResults):
         meta = super()._get_result_meta(result, state, self._shown(traceback), request, *args, **kwargs)
         return {**meta, "snapshot": self.snapshot}
 
+    def _get_meta_from_request(self, request: Any = None) -> Any:
+        """Return what django-celery-results keeps with a result, whose other fields are columns."""
+        return {**super()._get_meta_from_request(request), "snapshot": self.snapshot}
+
     def _to_result(
         self, task_id: Any, state: Any, result: Any, traceback: Any, *args: Any, **kwargs: Any
     ) -> Any:

@@ -16,13 +16,21 @@ from typing import Any, Final, Protocol
 
 from celery import Celery, states
 from celery.backends.base import Backend
+from celery.exceptions import NotRegistered
 from celery.result import ResultBase
 from celery.utils.saferepr import saferepr
 from kombu.serialization import dumps
 
-from autocelery.errors import AutoceleryError
+from autocelery.errors import AutoceleryError, WorkerWithoutAutocelery
+from autocelery_host.header import LIVE_TASK
 
 MARK: Final = "autocelery.attachment"
+#: What is said where a worker did not know the live task.
+_REJECTED: Final = (
+    "The worker that took this live call rejected it: autocelery is not in its deployed app. Add "
+    "`auto = Autocelery(app)` to it, install autocelery there, and restart the worker once. `autocelery plan` names "
+    "the workers that lack it."
+)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -148,9 +156,14 @@ class AttachedResults(Backend):
     """Mixed into the class of an app's result backend: results that it cannot store are attached."""
 
     def meta_from_decoded(self, meta: Any) -> Any:
-        """Return the metadata with the value that it refers to; one that cannot be had is the call's failure."""
+        """Return the metadata with the value that it refers to; one that cannot be had is the call's failure.
+
+        So is a worker that has no autocelery, under a name that says what to do.
+        """
         meta = super().meta_from_decoded(meta)
         result = meta.get("result")
+        if isinstance(result, NotRegistered) and result.args == (LIVE_TASK,):
+            return {**meta, "result": WorkerWithoutAutocelery(_REJECTED)}
         if not (isinstance(result, dict) and result.keys() == {MARK}):
             return meta
         carrier = carrier_of(self.app)

@@ -27,7 +27,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, signals
 from celery.app import trace
@@ -46,7 +46,7 @@ from autocelery_host import (
     output,
     variables,
 )
-from autocelery_host.header import HEADER, LIVE_TASK, OUTPUT, Target
+from autocelery_host.header import BUILT_IN, HEADER, LIVE_TASK, OUTPUT, Target
 from autocelery_host.limits import Armed, resident_bytes
 from autocelery_host.order import Order
 
@@ -141,10 +141,15 @@ class Host:
     def _traced(
         self, task: Any, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]
     ) -> dict[str, Any]:
+        host = os.getpid()
         try:
             with self._armed:
                 result, info, runtime, shown = task.__trace__(uuid, args, kwargs, request)
+            if os.getpid() != host:
+                _leave_to_parent(SystemExit(1 if info else 0))
         except BaseException as exc:
+            if os.getpid() != host:
+                _leave_to_parent(exc)
             return {"raised": outcome.of_exception(exc, traceback.format_exc())}
         if info:
             text = self._app.backend.with_local_paths(str(result.traceback))
@@ -185,7 +190,7 @@ class Host:
                 importlib.import_module(candidate)
             if name in tasks and name != LIVE_TASK:
                 return tasks[name]
-        near = ", ".join(sorted(each for each in tasks if not each.startswith("celery."))) or "none"
+        near = ", ".join(sorted(each for each in tasks if not each.startswith(BUILT_IN))) or "none"
         raise TaskNotInSnapshot(
             f"The snapshot {self._order.snapshot[:12]} defines no task {name!r}. It has: {near}. "
             "Is its module imported by the app (include=, imports, autodiscover_tasks)?"
@@ -203,6 +208,15 @@ def _reset_signals(armed: Armed) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     armed.install()
+
+
+def _leave_to_parent(raised: BaseException) -> NoReturn:
+    """End a process that the task forked and that came back here: the call is its parent's to answer."""
+    code = (raised.code or 0) if isinstance(raised, SystemExit) else 1
+    if not isinstance(raised, SystemExit) or not isinstance(code, int):
+        traceback.print_exception(raised)
+    _flush()
+    os._exit(code & 0xFF if isinstance(code, int) else 1)
 
 
 def _runs_again(answer: dict[str, Any]) -> bool:

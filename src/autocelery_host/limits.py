@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -56,8 +57,9 @@ class Armed:
         self._exceeded = False
 
     def install(self) -> None:
-        """Take over the signals; call it from the main thread."""
+        """Take over the signals, once, of this process alone; call it from the main thread."""
         self.__exit__()
+        _leave_to_the_kernel_in_children()
 
     def begin(self) -> None:
         """Forget what was meant for the call before."""
@@ -81,6 +83,29 @@ class Armed:
 def _exit(signum: int, frame: FrameType | None) -> None:
     """Leave the task by SystemExit, so that what it has to clean up is cleaned up."""
     raise SystemExit(-(256 - signum))  # the status that a pool process exits with
+
+
+def _leave_to_the_kernel_in_children() -> None:
+    """Have SIGTERM end what a task forks, as it does in any script.
+
+    A handler of Python's would be lost on a child that waits for a lock just
+    then, and ``multiprocessing.Pool`` would wait for that child for ever. The
+    signal is blocked while the process forks, so that none comes between.
+    """
+    before = threading.local()
+
+    def block() -> None:
+        before.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+    def as_before() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.blocked)
+
+    def leave() -> None:
+        if signal.getsignal(signal.SIGTERM) is _exit:  # not what the task itself has set
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        as_before()
+
+    os.register_at_fork(before=block, after_in_parent=as_before, after_in_child=leave)
 
 
 def resident_bytes() -> int:

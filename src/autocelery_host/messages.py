@@ -41,7 +41,7 @@ class LiveMessages(AMQP):
             if target is None:
                 options = stamped(self.app, name, options)
                 message = super().as_task_v2(name=name, **options)
-                return message._replace(headers=_Headers(message.headers, _said(options)))
+                return message._replace(headers=SentHeaders(self.app, message.headers, _said(options)))
             header = header_for(self.app, name, target)
         elif name not in (
             header["task"],
@@ -56,7 +56,8 @@ class LiveMessages(AMQP):
         message = super().as_task_v2(name=real, **options)
         message.headers["shadow"] = message.headers.get("shadow") or real
         message.headers["task"] = LIVE_TASK
-        return message._replace(headers=_Headers(message.headers, {HEADER: header, **_said(options)}))
+        ours = {HEADER: header, **_said(options)}
+        return message._replace(headers=SentHeaders(self.app, message.headers, ours))
 
     def _make_hanging_live(self, options: dict[str, Any], header: Mapping[str, Any]) -> None:
         whose = aim_of_hanging(target_of(header))
@@ -68,13 +69,18 @@ class LiveMessages(AMQP):
             options["chord"] = to_live(self.app, options["chord"], whose, serializer)
 
 
-class _Headers(dict[str, Any]):
-    """A message's headers with ours, which the sender then updates with those that the caller gave: not with ours."""
+class SentHeaders(dict[str, Any]):
+    """A message's headers with ours, which the sender then updates with those that the caller gave: not with ours.
 
-    def __init__(self, headers: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    Celery gives them to who hears that a message was sent, and does not say by which app: ``app_id`` does.
+    """
+
+    def __init__(self, app: Celery, headers: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         super().__init__({**headers, **ours})
+        self.app_id = id(app)
 
     def update(self, given: Mapping[str, Any], **named: Any) -> None:  # type: ignore[override]
+        """Take what the caller gave, but for what would be in place of ours."""
         super().update({key: value for key, value in {**given, **named}.items() if key not in _OURS})
 
 
@@ -82,6 +88,41 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the header with the signature that a message is sent for, if it is known."""
     headers = options.get("headers") or {}
     return {SIGNATURE: headers[SIGNATURE]} if SIGNATURE in headers else {}
+
+
+def decided(app: Celery, name: str, options: Mapping[str, Any], serializer: str) -> dict[str, Any]:
+    """Return the ``options`` of ``apply_async`` for a call that is sent later, with what it runs if it is sent now.
+
+    What hangs on it runs the same. It is sent in `aims.sending_as_decided`.
+
+    Args:
+        app: the app of the task.
+        name: the task's.
+        options: of ``apply_async``, with a ``task_id``.
+        serializer: of the message.
+    """
+    headers = options.get("headers") or {}
+    header = headers.get(HEADER)
+    if header is None:
+        aim = aims.current()
+        target = aim(app, name) if aim is not None else None
+        if target is None:
+            return dict(options)
+        header = header_for(app, name, target)
+    whose = aim_of_hanging(target_of(header))
+    changed: dict[str, Any] = {
+        hanging: _each_live(app, options[hanging], whose, serializer)
+        for hanging in ("link", "link_error", "chain", "chord")
+        if options.get(hanging)
+    }
+    changed["headers"] = {**headers, HEADER: aims.asked(app, header, options["task_id"])}
+    return {**options, **changed}
+
+
+def _each_live(app: Celery, hanging: Any, whose: aims.Aim, serializer: str) -> Any:
+    if isinstance(hanging, list | tuple):
+        return [to_live(app, each, whose, serializer) for each in hanging]
+    return to_live(app, hanging, whose, serializer)
 
 
 def install(app: Celery) -> None:

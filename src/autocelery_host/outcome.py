@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import traceback
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
+from celery import loaders
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.utils.serialization import get_pickled_exception
 from kombu.utils.encoding import safe_repr as _safe_repr
 
+import autocelery_host
 from autocelery.errors import AutoceleryError, CodeNotImportable
 from autocelery_host.order import Order
 
@@ -62,6 +66,13 @@ def _text(value: Any) -> str:
     return str(_safe_repr(value))  # type: ignore[no-untyped-call]
 
 
+#: Whose frames say nothing of why a module could not be imported.
+_IMPORTERS = (
+    "<frozen importlib",
+    *(os.path.dirname(str(each.__file__)) + os.sep for each in (importlib, loaders, autocelery_host)),
+)
+
+
 def of_failed_import(exc: BaseException, order: Order) -> list[str]:
     """Return ``[error class, message]`` for code that raised while it was imported."""
     for each in _causes(exc):
@@ -76,9 +87,9 @@ def of_failed_import(exc: BaseException, order: Order) -> list[str]:
 
 
 def _own_frames(exc: BaseException, order: Order) -> list[str]:
-    """Return the traceback from the snapshot's first frame on, without the steps of the import system."""
+    """Return the traceback from the snapshot's first frame on, without the steps of whoever imports it."""
     told = traceback.TracebackException.from_exception(exc)
-    frames = [each for each in told.stack if not each.filename.startswith("<frozen importlib")]
+    frames = [each for each in told.stack if not each.filename.startswith(_IMPORTERS)]
     own = [number for number, each in enumerate(frames) if each.filename.startswith(order.folder)]
     shown = frames[own[0] :] if own else frames[-3:]
     return [*traceback.StackSummary.from_list(shown).format(), *told.format_exception_only()]

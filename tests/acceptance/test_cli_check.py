@@ -233,20 +233,26 @@ def test_what_is_parked_is_listed_and_released(project: Project) -> None:
     worker = shop.worker("parking", "-c", "1")
     call: Any = caller.do("tasks.parking.delay(1).id")
     wait_for(lambda: shop.app.AsyncResult(call).state == "PARKED", what="the call is parked")
-    stop_worker(worker)
-    [listed] = json.loads(project.run("parked", "list", "--json").stdout)
+    [listed] = _parked(project)
     assert (listed["task_id"], listed["sent_for"]) == (call, "parking/1(x)")
-    assert (
-        project.run("parked", "release", "shop.tasks.parking").stdout
-        == "0 messages queued again, 1 still parked.\n"
-    )
+    assert _released(project) == "0 messages queued again, 1 left parked.\n"
     shop.write("tasks.py", OLD)
-    assert (
-        project.run("parked", "release", "shop.tasks.parking").stdout
-        == "1 message queued again, 0 still parked.\n"
-    )
+    assert _released(project) == "1 message queued again, 0 left parked.\n"
+    wait_for(lambda: _parked(project), what="the worker, whose code is still the new one, parks it again")
+    stop_worker(worker)
+    released = project.run("parked", "release", "shop.tasks.parking")
+    assert released.stdout == "1 message queued again, 0 left parked.\n"
+    assert "A worker whose code they do not fit parks them again" in released.stderr
     unknown = project.run("parked", "release", "shop.tasks.nothing")
     assert (unknown.returncode, "no task shop.tasks.nothing" in unknown.stderr) == (2, True)
+
+
+def _parked(project: Project) -> Any:
+    return json.loads(project.run("parked", "list", "--json").stdout)
+
+
+def _released(project: Project) -> str:
+    return project.run("parked", "release", "shop.tasks.parking").stdout
 
 
 @pytest.mark.parametrize("words", [("check",), ("parked", "list")])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from autocelery._publish import inspecting
+from autocelery._publish import inspecting, requiring
 from autocelery.errors import NoWorkers
 from tests.stopwatch import Stopwatch
 from tests.workers import Worker
@@ -48,10 +48,10 @@ def test_a_worker_that_listens_is_enough_and_one_that_does_not_is_named(
         queue = app.conf.task_default_queue
         with Stopwatch() as watch:
             for _ in range(3):
-                inspecting.require_worker(app, 5.0, queue)
+                requiring.require_worker(app, 5.0, queue)
         assert watch.seconds < 5.0, watch  # nobody was waited for once one had answered
         with pytest.raises(NoWorkers, match=rf"'nowhere'.*{worker.hostname} to {queue}"):
-            inspecting.require_worker(app, 1.0, "nowhere")
+            requiring.require_worker(app, 1.0, "nowhere")
         assert [each.queues for each in inspecting.workers(app)] == [(queue,)]
     finally:
         worker.stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autocelery._publish import planning, requiring
 from autocelery.errors import ConfigurationError
 from tests.conftest import remove_tree
 from tests.integration.conformance.projects import Project
@@ -42,6 +43,12 @@ def test_a_worker_with_eventlet_runs_deployed_calls_and_says_why_it_refuses_live
         assert add.delay(1, 1).get(timeout=PATIENCE) == 2
         with pytest.raises(ConfigurationError, match="celery worker -P gevent"):
             add.live.delay(1, 1).get(timeout=PATIENCE)
+        with pytest.raises(ConfigurationError, match=f"{worker.hostname} refuses.*celery worker -P gevent"):
+            requiring.require_worker(project.app, queue=project.app.conf.task_default_queue)
+        planned = planning.plan(project.app.autocelery)
+        [problem] = [each for each in planned.problems if worker.hostname in each.what]
+        assert (problem.level, "eventlet" in problem.what) == ("error", True)
+        assert problem.mend.startswith("Start the worker with another pool: `celery worker -P gevent`")
         assert worker.text().count("Live calls are refused: this worker has the eventlet pool") == 1
     finally:
         worker.stop()

@@ -116,9 +116,8 @@ def test_what_is_parked_is_seen_and_stays_however_often_it_is_looked_at(
     for _ in range(25):  # of a quorum queue, RabbitMQ drops what was delivered twenty times
         assert parked_ids(app) == [first, second]
     assert [each.task_id for each in parked.look(app, "shop.parking", 1)] == [first]
-    assert parked.count(app, "shop.parking") == 2
-    assert parked.release(app, "shop.parking", lambda message: True) == 2
-    assert parked.count(app, "shop.parking") == 0
+    assert parked.release(app, "shop.parking", lambda message: True) == (2, 0)
+    assert parked_ids(app) == []
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -126,7 +125,7 @@ def test_what_is_released_is_what_was_sent(
     app: Celery, park: Callable[..., str], compression: str | None
 ) -> None:
     sent = park(1, compression=compression, priority=3, headers={"own": "kept"})
-    assert parked.release(app, "shop.parking", fits(app)) == 1
+    assert parked.release(app, "shop.parking", fits(app)) == (1, 0)
     assert parked_ids(app) == []
     with app.connection_for_read() as connection, connection.channel() as channel:
         message = Queue("celery", no_declare=True)(channel).get(no_ack=True, accept=["json"])
@@ -139,7 +138,7 @@ def test_what_expires_waits_until_a_worker_says_so(app: Celery, park: Callable[.
     too_late = park("with", "two", expires=3600, is_expired=True)
     not_yet = park("with", "two", expires=3600)
     assert parked_ids(app) == [too_late, not_yet]
-    assert parked.release(app, "shop.parking", fits(app)) == 1, "Celery revokes it"
+    assert parked.release(app, "shop.parking", fits(app)) == (1, 1), "Celery revokes it"
     assert parked_ids(app) == [not_yet]
 
 
@@ -147,7 +146,7 @@ def test_a_pickle_that_does_not_fit_is_not_released(app: Celery, park: Callable[
     app.conf.accept_content = ["json", "pickle"]
     app.conf.task_serializer = "pickle"
     waits, goes = park(Ada(), "too much"), park(Ada())
-    assert parked.release(app, "shop.parking", fits(app)) == 1
+    assert parked.release(app, "shop.parking", fits(app)) == (1, 1)
     assert parked_ids(app) == [waits]
     assert goes != waits
 
@@ -159,7 +158,7 @@ def test_a_message_that_cannot_be_read_holds_back_none(app: Celery, park: Callab
         "shop.parking", (1,), task_id="unread", queue="autocelery.parked.shop.parking", headers=with_no_codec
     )
     assert parked_ids(app) == [fitting, other, "unread"]
-    assert parked.release(app, "shop.parking", fits(app)) == 2, "Celery refuses what cannot be read"
+    assert parked.release(app, "shop.parking", fits(app)) == (2, 1), "Celery refuses what cannot be read"
     assert parked_ids(app) == [other]
     assert [each.headers["id"] for each in waiting(app)] == [fitting, "unread"]
 
@@ -175,7 +174,7 @@ def test_what_has_no_queue_to_go_to_stays_parked(
         gone(channel).delete()
     app.conf.task_queues = [Queue("celery")]
     del app.amqp.queues
-    assert parked.release(app, "shop.parking", fits(app)) == 0
+    assert parked.release(app, "shop.parking", fits(app)) == (0, 1)
     assert parked_ids(app) == [sent]
     assert f"shop.parking[{sent}] stays parked: no queue takes" in caplog.text
 
@@ -216,10 +215,10 @@ def test_of_two_that_release_one_moves_each_message(app: Celery, park: Callable[
     sent = [park(number) for number in range(4)]
 
     def fits_after_a_rival(message: Any) -> bool:
-        moved.append(parked.release(app, "shop.parking", lambda _: True))
+        moved.append(parked.release(app, "shop.parking", lambda _: True).moved)
         return True
 
     moved: list[int] = []
-    moved.append(parked.release(app, "shop.parking", fits_after_a_rival))
+    moved.append(parked.release(app, "shop.parking", fits_after_a_rival).moved)
     assert sum(moved) == 4
     assert sorted(each.headers["id"] for each in waiting(app)) == sorted(sent)

@@ -17,6 +17,7 @@ from autocelery import errors
 from autocelery._blobs import pack
 from autocelery._config import Home
 from autocelery._signing import keys, statement
+from autocelery_host.header import LIVE_TASK
 from tests.forgery import Forge, Forged
 from tests.shops import Shop, family_of, is_alive, own_shop, stop_worker
 from tests.stopwatch import Stopwatch
@@ -221,6 +222,19 @@ def test_code_that_cannot_be_imported_is_a_typed_error(
     assert watch.seconds < SECONDS_TO_FAIL, watch
 
 
+def test_the_traceback_of_a_syntax_error_shows_the_file_and_nobody_who_imports_it(
+    forge: Forge, worker: Worker
+) -> None:
+    broken = forge.make(forge.code(before="def broken(:\n"))
+    with pytest.raises(
+        errors.CodeNotImportable, match=r"(?s)SyntaxError.*forged\.py.*def broken\(:"
+    ) as refusal:
+        forge.call(broken)
+    assert "importlib" not in refusal.value.message
+    assert "autocelery_host" not in refusal.value.message
+    assert "loaders" not in refusal.value.message
+
+
 def test_an_import_that_never_returns_meets_the_time_limits(forge: Forge, worker: Worker) -> None:
     forever = forge.make(forge.code(before="import threading; threading.Event().wait()\n"))
     refused(forge, forever, SoftTimeLimitExceeded, soft_time_limit=1)
@@ -232,8 +246,9 @@ def test_a_task_that_the_snapshot_does_not_define_is_named_with_those_it_does(
     forge: Forge, worker: Worker
 ) -> None:
     forged = forge.make(forge.code("other"))
-    with pytest.raises(errors.TaskNotInSnapshot, match=r"forged\.runn.*forged\.run"):
+    with pytest.raises(errors.TaskNotInSnapshot, match=r"forged\.runn.*forged\.run") as refusal:
         forge.call(forged, "forged.runn")
+    assert LIVE_TASK not in refusal.value.message  # it is none of the project's
     assert forge.traces() == "imported"
 
 

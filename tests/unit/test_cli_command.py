@@ -108,3 +108,17 @@ def test_debug_counts_before_the_command_and_is_an_argument_behind_it(
     assert capsys.readouterr().err.startswith("Error: There is no module nowhere")
     assert root.run(["--debug", "-A", "nowhere", "call", "tasks.add"]) == root.FAILED
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_call_runs_the_task_here_where_there_is_no_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "bakery.py").write_text(
+        "from autocelery.presets.fastapi import celery_app\n\napp = celery_app('bakery', debug=True)\n\n\n"
+        "@app.task\ndef add(a, b):\n    return a + b\n"
+    )
+    command = [sys.executable, "-m", "autocelery", "-A", "bakery", "call", "bakery.add", "2", "3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr

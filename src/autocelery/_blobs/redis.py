@@ -29,6 +29,8 @@ _SCHEMES = {
     "unix": "unix",
 }
 _OPTIONS = frozenset({"db", "username", "password"})
+#: redis-py puts the command before it, and with it what was to be stored.
+_BEFORE_REASON = " of pipeline caused error: "
 
 
 class RedisStore:
@@ -114,7 +116,7 @@ class RedisStore:
         try:
             yield
         except errors.RedisError as error:
-            text = str(error)
+            text = str(error).rpartition(_BEFORE_REASON)[2]
             if isinstance(error, errors.OutOfMemoryError) or "OOM" in text or "MISCONF" in text:
                 raise StoreFull(
                     f"The blob store {self._url} has no room ({short(text)}). Raise its maxmemory, free "

@@ -49,6 +49,7 @@ def report(state: Any, variables: Sequence[str] = (), **_: Any) -> dict[str, Any
         "celery": celery.__version__,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "pool": pool,
+        "refusal": serving.refusal(),
         "trusted_keys": trusted,
         "worker_key": worker_key,
         "packages": _packages(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from autocelery._celery import signatures, supervised
+from autocelery._celery import live_task, signatures, supervised
 from autocelery_host import current_snapshot
 
 
@@ -22,16 +22,14 @@ def follow_workers_of(app: Celery) -> None:
 
     def start(sender: Any = None, **_: Any) -> None:
         if is_ours(sender):
-            from autocelery._celery import control, serving  # noqa: F401 - control registers its commands
-
             signatures.adopt_all(app)
-            serving.start_agent(app, sender)
+            _start_agent(app, sender)
 
     def take_up(sender: Any = None, **_: Any) -> None:
         if not is_ours(sender):
             return
         supervised.tell_ready()
-        if any(signatures.policy_of(task) == signatures.PARK for task in app.tasks.values()):
+        if _asks_back(app):
             from autocelery._celery import parking
 
             parking.ask_back_beside(app)
@@ -49,3 +47,17 @@ def follow_workers_of(app: Celery) -> None:
     signals.worker_init.connect(start, weak=False, dispatch_uid=f"autocelery-start-{id(app)}")
     signals.worker_ready.connect(take_up, weak=False, dispatch_uid=f"autocelery-ready-{id(app)}")
     signals.worker_shutdown.connect(stop, weak=False, dispatch_uid=f"autocelery-stop-{id(app)}")
+
+
+def _start_agent(app: Celery, worker: Any) -> None:
+    """Start the agent beside ``worker``; one that is a thread of a test runs no live calls."""
+    from autocelery._celery import control, serving  # noqa: F401 - control registers its commands
+
+    if not hasattr(app, live_task.IN_A_THREAD):
+        serving.start_agent(app, worker)
+
+
+def _asks_back(app: Celery) -> bool:
+    """Whether workers of ``app`` ask for what is parked; what is, is not for a test's worker."""
+    parks = any(signatures.policy_of(task) == signatures.PARK for task in app.tasks.values())
+    return parks and not hasattr(app, live_task.IN_A_THREAD)

@@ -7,12 +7,14 @@ from typing import Any
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery.errors import AutoceleryError
+from autocelery.errors import AutoceleryError, ConfigurationError
 from autocelery_host import current_snapshot
 from autocelery_host.header import HEADER, LIVE_TASK
 
 #: Snapshots that this process made: their tasks are the ones in its registry.
 made_here: set[str] = set()
+#: An attribute of an app while its worker is a thread of a test's process, which starts no hosts.
+IN_A_THREAD = "autocelery_worker_in_a_thread"
 
 
 class LiveTask(Task):
@@ -80,6 +82,20 @@ def _taken_from(options: dict[str, Any]) -> Any:
 def _is_ours(snapshot: str) -> bool:
     here = current_snapshot()
     return snapshot in made_here or (here is not None and here[0] == snapshot)
+
+
+def require_process(app: Celery) -> None:
+    """See that the worker of ``app`` can run live calls.
+
+    Raises:
+        ConfigurationError: it is a thread of a test's process.
+    """
+    if hasattr(app, IN_A_THREAD):
+        raise ConfigurationError(
+            "A live call runs in a process that a worker starts, and the worker of autocelery_memory_worker and "
+            "autocelery_worker is a thread of the test: it runs none. Use autocelery_eager, where live calls run in "
+            "the test's process, or start a worker of its own: celery -A ... worker"
+        )
 
 
 def add_to(app: Celery) -> None:

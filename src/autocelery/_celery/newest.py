@@ -3,7 +3,8 @@
 The name of that version is in a file, which whoever watches the working tree
 replaces. The worker looks at it, tries the version in a host, and turns each
 plain message that comes from then on into a live call of it. A version that
-does not load is told in the log, and the one before it goes on.
+does not load is told in the log, and the one before it goes on. The queues that
+the project's table got with it are listened to from then on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker.consumer import Tasks
 
-from autocelery._celery import serving
-from autocelery.errors import AutoceleryError
+from autocelery._celery import routing, serving
+from autocelery.errors import AutoceleryError, UpInvalid
 from autocelery_host.header import BUILT_IN, HEADER, LIVE_TASK, Target, header_for
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def follow(app: Celery, place: Path, taken_up: Callable[[], object]) -> None:
 
         def start(self, consumer: Any) -> None:
             consumer.strategies = Strategies(consumer.strategies, app, newest)
+            newest.consumer = consumer
 
     app.steps["consumer"].add(Follow)
     signals.worker_ready.connect(lambda **_: newest.start(), weak=False)
@@ -66,6 +68,7 @@ class Newest:
 
     def __init__(self, place: Path, taken_up: Callable[[], object]) -> None:
         self.target: Target | None = None
+        self.consumer: Any = None
         self._place = place
         self._taken_up = taken_up
         self._seen = ""
@@ -104,7 +107,14 @@ class Newest:
         before, self.target = self.target, target
         logger.warning("Version %s runs from now on.", target.snapshot[:12])
         if before is not None:
+            self._listen()
             threading.Thread(target=self._taken_up, name="autocelery-taken-up", daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            routing.listen_to_new(self.consumer)
+        except UpInvalid as error:  # it was saved again since
+            logger.error("The worker listens to no new queue: %s", error.message)
 
 
 class Strategies(dict[str, Callable[..., Any]]):

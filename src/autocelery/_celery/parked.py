@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from celery import Celery
 from kombu.entity import Queue
 
 from autocelery._celery import moving
-from autocelery._celery.queues import length_of
 from autocelery_host.shapes import SIGNATURE
 
 logger = logging.getLogger(__name__)
@@ -48,6 +47,13 @@ class Parked:
     exchange: str
     routing_key: str
     at: str
+
+
+class Released(NamedTuple):
+    """How many messages were moved to where they came from, and how many were left where they wait."""
+
+    moved: int
+    kept: int
 
 
 def queue_of(task: str) -> Queue:
@@ -82,18 +88,21 @@ def look(app: Celery, task: str, most: int) -> list[Parked]:
         return [_parked_of(message) for message, _ in waiting]
 
 
-def release(app: Celery, task: str, fits: Callable[[Any], bool]) -> int:
+def release(app: Celery, task: str, fits: Callable[[Any], bool]) -> Released:
     """Move the messages that wait for a task, and that fit, to where they came from; return how many did.
+
+    A worker that they do not fit parks them again at once, so what waits afterwards may be the same messages.
 
     Args:
         app: whose queues these are.
         task: the task's name.
         fits: says of a message whether it may go.
     """
-    moved = 0
+    moved = kept = 0
     with closing(moving.waiting(app, queue_of(task).name)) as waiting:
         for message, move in waiting:
             if not fits(message):
+                kept += 1
                 continue
             told = _parked_of(message)
             headers = {name: value for name, value in message.headers.items() if name != PARKED}
@@ -101,14 +110,9 @@ def release(app: Celery, task: str, fits: Callable[[Any], bool]) -> int:
             try:
                 moved += move(told.exchange, routing_key, headers)
             except moving.NoQueue as exc:
+                kept += 1
                 logger.warning("%s[%s] stays parked: %s.", task, told.task_id, exc)
-    return moved
-
-
-def count(app: Celery, task: str) -> int:
-    """Return how many messages wait for a task."""
-    with app.connection_for_read() as connection:
-        return length_of(connection, queue_of(task).name) or 0  # nothing was ever parked: no queue
+    return Released(moved, kept)
 
 
 def _parked_of(message: Any) -> Parked:

@@ -77,7 +77,7 @@ def ask_back(app: Celery) -> None:
         if signatures.policy_of(task) != signatures.PARK:
             continue
         try:
-            moved = parked.release(app, task.name, partial(_fits, task))
+            moved = parked.release(app, task.name, partial(_fits, task)).moved
         except Exception:
             logger.warning("What is parked for %s was not looked at.", task.name, exc_info=True)
             continue

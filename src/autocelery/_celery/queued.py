@@ -15,6 +15,7 @@ from kombu import serialization
 from kombu.compression import decompress
 from kombu.exceptions import ContentDisallowed, DecodeError
 
+from autocelery._celery.queues import length_of
 from autocelery._celery.sending_once import plain, prefix_of
 from autocelery_host.header import HEADER, LIVE_TASK
 
@@ -90,9 +91,10 @@ def sample(app: Celery, connection: Any, queues: Sequence[str], most: int) -> It
         if kind == "redis":
             yield from _of_redis(connection, queue, most)
         elif kind == "amqp" and counts_deliveries(app, queue):
-            logger.warning(
-                "%s is a quorum queue, to which a look is a delivery: it was not looked at.", queue
-            )
+            if length_of(connection, queue):
+                logger.warning(
+                    "%s is a quorum queue, to which a look is a delivery: it was not looked at.", queue
+                )
         elif kind == "amqp":
             yield from _of_rabbitmq(connection, queue, most)
 

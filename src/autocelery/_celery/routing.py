@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from celery import VERSION, Celery
 from kombu.entity import Exchange, Queue
@@ -18,6 +19,8 @@ from autocelery.errors import UpInvalid
 #: Folders that packages are installed in.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _FIRST_WITH_QUORUM = (5, 5)
+#: Where the table of an app is looked for.
+_tops: WeakKeyDictionary[Celery, Path] = WeakKeyDictionary()
 
 
 def install(app: Celery, top: Path | None) -> None:
@@ -32,6 +35,35 @@ def install(app: Celery, top: Path | None) -> None:
         UpInvalid: the table does not say what it could mean, or asks for what this Celery does not have.
     """
     top = top or _folder_of_caller()
+    if top is not None:
+        _tops[app] = top
+    queues = _queues_below(top)
+    if queues and app.configured:
+        _apply(app, queues)
+    elif queues:
+        app.on_after_configure.connect(lambda **_: _apply(app, queues), weak=False)
+
+
+def listen_to_new(consumer: Any) -> None:
+    """Have a worker listen to the queues that its app's table has by now; one that chose its queues keeps to them.
+
+    Args:
+        consumer: the worker's.
+
+    Raises:
+        UpInvalid: as `install`.
+    """
+    app = consumer.app
+    known = app.amqp.queues
+    if known._consume_from is not None:  # -Q
+        return
+    for each in _queues_below(_tops.get(app)):
+        if each.name not in known:
+            known.add(_of_table(app, each))
+            consumer.call_soon(consumer.add_task_queue, each.name)
+
+
+def _queues_below(top: Path | None) -> tuple[QueuePlan, ...]:
     place = table_file(top) if top is not None else None
     queues = Tables(place).queues() if place is not None else ()
     for each in queues:
@@ -40,10 +72,7 @@ def install(app: Celery, top: Path | None) -> None:
                 f"{place}: queues.{each.name}.type is 'quorum', from which Celery consumes since 5.5. Install it: "
                 "pip install 'celery>=5.5'; or leave type out."
             )
-    if queues and app.configured:
-        _apply(app, queues)
-    elif queues:
-        app.on_after_configure.connect(lambda **_: _apply(app, queues), weak=False)
+    return queues
 
 
 def _apply(app: Celery, queues: tuple[QueuePlan, ...]) -> None:

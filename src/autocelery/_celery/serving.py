@@ -105,6 +105,11 @@ def _made_pool() -> HostPool:
     return _hosts
 
 
+def refusal() -> str:
+    """Return why this worker refuses live calls, and the mend; empty where it takes them."""
+    return _refusal
+
+
 def is_pool_child() -> bool:
     """Whether this is a child process of a prefork pool."""
     process = sys.modules.get("billiard.process")

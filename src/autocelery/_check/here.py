@@ -12,9 +12,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from autocelery._celery.signatures import policy_of
+from autocelery._celery.unreachable import broker_gone
 from autocelery._check.comparing import Declared
 from autocelery._publish import inspecting, naming
-from autocelery._publish.calling import broker_gone
 from autocelery.errors import NoWorkers
 from autocelery_host.header import BUILT_IN
 from autocelery_host.shapes import read

@@ -11,8 +11,8 @@ from kombu.exceptions import OperationalError
 
 from autocelery._celery import queued, signatures
 from autocelery._celery.queues import length_of, names_of_all
+from autocelery._celery.unreachable import broker_gone
 from autocelery._check.comparing import Compared, Verdict, unknown
-from autocelery._publish.calling import broker_gone
 from autocelery.errors import SignatureMismatch
 from autocelery_host.header import LIVE_TASK
 from autocelery_host.shapes import SIGNATURE, read
@@ -20,6 +20,8 @@ from autocelery_host.stamping import shape_of_task
 
 #: How many messages of each queue are looked at unless said otherwise.
 SAMPLE = 1000
+#: Where kombu has the messages for quorum queues that are not due yet; all of them are there, or none.
+_DELAYED = tuple(f"celery_delayed_{level}" for level in range(28))
 _WORST_FIRST = (Verdict.BREAKS, Verdict.UNKNOWN, Verdict.SAFE)
 
 
@@ -71,9 +73,14 @@ def _unseen(app: Celery, connection: Any, names: Sequence[str]) -> Iterator[Comp
     if kind not in ("redis", "amqp"):
         why = f"Messages can be looked at in Redis and in RabbitMQ, and this broker is of the kind {kind}."
         yield unknown("(all queues)", why)
-    for name in names if kind == "amqp" else ():
-        if queued.counts_deliveries(app, name) and length_of(connection, name):
+    quorum = [name for name in names if kind == "amqp" and queued.counts_deliveries(app, name)]
+    for name in quorum:
+        if length_of(connection, name):
             yield unknown(f"(queue {name})", "It is a quorum queue, to which a look is a delivery.")
+    if quorum and length_of(connection, _DELAYED[0]) is not None:
+        delayed = sum(length_of(connection, name) or 0 for name in _DELAYED)
+        if delayed:
+            yield unknown("(delayed)", f"Messages that are not due yet are not looked at; {delayed} wait.")
 
 
 def _judged(app: Celery, message: queued.Queued) -> tuple[Verdict, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,10 @@ from autocelery._cli import printing
 from autocelery._cli.shell import Shell, env_option, patience_with, taking_along
 from autocelery._cli.watching import Watch
 from autocelery.errors import AutoceleryError
+
+if TYPE_CHECKING:
+    from autocelery._publish.problems import Problem
+    from autocelery._publish.requiring import RollCall
 
 
 @click.command(
@@ -70,7 +75,7 @@ def _send(
     shell: Shell, task: str, arguments: tuple[str, ...], asked: Options, watch: Watch
 ) -> tuple[Any, str]:
     """Send the call, once it is known that it can run; return its result to be, and its snapshot."""
-    from autocelery._publish import inspecting, naming, problems, stores, variables
+    from autocelery._publish import naming, problems, stores, variables
 
     auto = shell.auto()
     found = naming.task_named(auto.app, task)
@@ -78,25 +83,40 @@ def _send(
         naming.require_backend(auto.app)
     positional, named = parse(arguments)
     _check(found, positional, named)
-    if not asked.no_check:
-        queue = naming.queue_of(found, positional, named, asked.queue)
-        inspecting.require_worker(auto.app, patience_with(auto.app), queue)
-        for problem in problems.of_new_folder(stores.address(auto.shipper.store.url)):
-            printing.note(f"Warning: {problem.what} {problem.mend}")
+    is_unchecked = asked.no_check or auto.shipper.runs_here
+    called = None if is_unchecked else _called(found, positional, named, asked)
+    if called is not None:
+        _warn(problems.of_new_folder(stores.address(auto.shipper.store.url)))
     if not asked.using:
         variables.values_of(auto.shipper.env())  # before anything is sent
     snapshot = auto.found(asked.using) if asked.using else auto.source(found)
+    if called is not None:  # now: while the tree was shipped, all workers had time to answer
+        _warn(problems.of_live_task(each) for each in called.failing())
     options = {"queue": asked.queue} if asked.queue else {}
     with watch.sending(auto):
         return found.using(snapshot).apply_async(positional, named, **options), snapshot.id
 
 
+def _called(task: Any, positional: list[Any], named: dict[str, Any], asked: Options) -> RollCall:
+    """Ask the workers for one that would take the call."""
+    from autocelery._publish import naming, requiring
+
+    queue = naming.queue_of(task, positional, named, asked.queue)
+    return requiring.require_worker(task.app, patience_with(task.app), queue)
+
+
+def _warn(found: Iterable[Problem]) -> None:
+    for problem in found:
+        printing.note(f"Warning: {problem.what} {problem.mend}")
+
+
 def _check(task: Any, positional: list[Any], named: dict[str, Any]) -> None:
     """Refuse arguments that the task does not take, before anything is shipped."""
-    if not task.typing:
+    header = getattr(task, "__header__", None)  # a class that was registered has none
+    if not task.typing or header is None:
         return
     try:
-        task.__header__(*positional, **named)
+        header(*positional, **named)
     except TypeError as error:
         raise AutoceleryError(
             f"{error}. Nothing was sent. Each word is one argument, name=value a named one; "

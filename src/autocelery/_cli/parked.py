@@ -57,7 +57,9 @@ def release(shell: Shell, task: str, everything: bool) -> int:
     declared = app.tasks.get(task)
     if declared is None:
         raise click.BadParameter(f"The app has no task {task}.", param_hint="TASK")
-    moved = queues.release(app, task, lambda message: everything or not parking.why_not(declared, message))
-    waiting = queues.count(app, task)
-    printing.result(f"{printing.counted(moved, 'message')} queued again, {waiting} still parked.")
+    released = queues.release(app, task, lambda message: everything or not parking.why_not(declared, message))
+    moved = printing.counted(released.moved, "message")
+    printing.result(f"{moved} queued again, {released.kept} left parked.")
+    if released.moved:
+        printing.note("A worker whose code they do not fit parks them again. See: autocelery parked list")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import shlex
@@ -67,14 +68,18 @@ class Shell:
         """Return the Autocelery of the app named with ``-A``; ``None`` where the script decides.
 
         An app that is found without ``-A`` gets its Autocelery, in case the script uses it.
+        Django is set up, as Celery does before it imports tasks: the script does so itself.
 
         Raises:
-            AppNotFound: ``-A`` names none.
+            AppNotFound: ``-A`` names none, or Django cannot be set up for it.
         """
         if self.app:
-            return self.auto()
+            auto = self.auto()
+            _set_django_up()
+            return auto
         try:
             _with_autocelery(self.find_app(leaving_out=script))
+            _set_django_up()
         except AppNotFound as error:
             logger.debug("no app but the script's own: %s", error)
         return None
@@ -120,3 +125,21 @@ def _with_autocelery(app: Any) -> Autocelery:
     from autocelery._publish.facade import for_app
 
     return for_app(app)
+
+
+def _set_django_up() -> None:
+    """Load the apps of a Django project; elsewhere do nothing.
+
+    Raises:
+        AppNotFound: its settings, or one of its apps, cannot be imported.
+    """
+    if not os.environ.get("DJANGO_SETTINGS_MODULE") or importlib.util.find_spec("django") is None:
+        return
+    import django
+
+    from autocelery._publish import import_errors
+
+    try:
+        django.setup()
+    except (Exception, SystemExit) as error:
+        raise AppNotFound(import_errors.told("Django's settings and apps", error)) from error

@@ -2,20 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import threading
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from celery import Celery, group
 from celery.app.task import Task
 from celery.canvas import Signature, chunks, xmap, xstarmap
 from celery.result import AsyncResult
-from kombu.exceptions import OperationalError
 
 from autocelery._model import Snapshot
 from autocelery._publish.targeting import target
-from autocelery.errors import BrokerUnavailable, WrongCall
-from autocelery_host.header import HEADER, LIVE_TASK, exec_options, header_for
+from autocelery.errors import WrongCall
+from autocelery_host.header import (
+    HEADER,
+    LIVE_TASK,
+    MAIN_PROCESS_OPTIONS,
+    RETRY_OPTIONS,
+    exec_options,
+    header_for,
+)
+
+#: What a call may be told, whatever its task says of itself; Celery's ``apply_async`` has the same.
+CALL_OPTIONS: Final = frozenset(
+    {
+        "compression",
+        "delivery_mode",
+        "exchange",
+        "expires",
+        "ignore_result",
+        "priority",
+        "queue",
+        "routing_key",
+        "serializer",
+        "soft_time_limit",
+        "time_limit",
+    }
+)
+#: Options of ``@app.task`` that a task keeps that travels by value.
+TASK_OPTIONS: Final = (
+    "acks_late",
+    "acks_on_failure_or_timeout",
+    "autoretry_for",
+    "default_retry_delay",
+    "dont_autoretry_for",
+    "expires",
+    "ignore_result",
+    "max_retries",
+    "priority",
+    "queue",
+    "rate_limit",
+    "reject_on_worker_lost",
+    "retry_backoff",
+    "retry_backoff_max",
+    "retry_jitter",
+    "retry_kwargs",
+    "send_events",
+    "serializer",
+    "soft_time_limit",
+    "store_errors_even_if_ignored",
+    "throws",
+    "time_limit",
+    "track_started",
+    "trail",
+    "typing",
+)
+_FUNCTION_OPTIONS: Final = CALL_OPTIONS.union(
+    TASK_OPTIONS, MAIN_PROCESS_OPTIONS, RETRY_OPTIONS, ("bind", "name")
+)
 
 
 class Source(Protocol):
@@ -25,18 +80,23 @@ class Source(Protocol):
 
 
 class LiveCall:
-    """A task whose calls carry a snapshot. It takes what the task itself takes, and gives what it gives.
+    """A task whose calls carry a snapshot: ``add.live.delay(2, 2).get()``.
 
-    >>> add.live.delay(2, 2).get()  # doctest: +SKIP
-    4
+    It takes what the task itself takes, and gives what it gives.
     """
 
     def __init__(
-        self, task: Task, source: Source | Snapshot, output: bool = False, env: Collection[str] = ()
+        self,
+        task: Task,
+        source: Source | Snapshot,
+        output: bool = False,
+        env: Collection[str] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._task = task
         self._output = output
         self._env = env
+        self._options = options or {}
         self._snapshot = source if isinstance(source, Snapshot) else None
         self.source: Source = (lambda task, asked=(): source) if isinstance(source, Snapshot) else source
 
@@ -47,23 +107,28 @@ class LiveCall:
 
     def pinned(self) -> LiveCall:
         """Return the same call with the snapshot of now, however often it is sent."""
-        return self._with(self.source(self._task))
+        if self._task.app.conf.task_always_eager:  # no snapshot runs
+            return self
+        return self._from(self.source(self._task))
 
     @property
     def _is_pinned(self) -> bool:
         """Whether its calls run a snapshot that was chosen when it was made."""
         return self._snapshot is not None
 
-    def _from(self, source: Source) -> LiveCall:
-        """Return the same call of what ``source`` gives."""
-        return LiveCall(self._task, source, self._output, self._env)
+    def _from(self, source: Source | Snapshot) -> LiveCall:
+        """Return the same call of a snapshot, or of what ``source`` gives."""
+        return LiveCall(self._task, source, self._output, self._env, self._options)
 
-    def _asking_for(self, output: bool, env: Collection[str]) -> LiveCall:
-        """Return the same call, with its output sent if ``output``, and with the variables ``env`` too."""
-        return LiveCall(self._task, self._snapshot or self.source, output or self._output, {*self._env, *env})
-
-    def _with(self, snapshot: Snapshot) -> LiveCall:
-        return LiveCall(self._task, snapshot, self._output, self._env)
+    def _asking_for(self, output: bool, env: Collection[str], options: Mapping[str, Any]) -> LiveCall:
+        """Return the same call, with its output sent if ``output``, with the variables ``env`` and ``options`` too."""
+        return LiveCall(
+            self._task,
+            self._snapshot or self.source,
+            output or self._output,
+            {*self._env, *env},
+            {**self._options, **options},
+        )
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a live call with these arguments; `apply_async` without options."""
@@ -80,19 +145,17 @@ class LiveCall:
             SnapshotError: the tree cannot be shipped; nothing was sent.
             VariableNotSet: a variable that it names is not set here; nothing was sent.
             StoreError: the blob store does not take it; nothing was sent.
-            BrokerUnavailable: the broker cannot be reached.
+            BrokerUnavailable: the broker cannot be reached; no message was sent.
         """
         task, app = self._task, self._task.app
         output = options.pop("output", self._output)
+        options = {**self._options, **options}
         if app.conf.task_always_eager:
             return task.apply_async(args, kwargs, **options)
         headers = {**(options.pop("headers", None) or {}), HEADER: self._header()}
-        try:
-            auto = app.autocelery
-            with auto.listener.hearing() if output and not auto.shipper.runs_here else nullcontext():
-                return task.apply_async(args, kwargs, headers=headers, **options)
-        except OperationalError as exc:
-            raise broker_gone(app, exc) from exc
+        auto = app.autocelery
+        with auto.listener.hearing() if output and not auto.shipper.runs_here else nullcontext():
+            return task.apply_async(args, kwargs, headers=headers, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Say how a live call is sent: this is no function.
@@ -131,11 +194,21 @@ class LiveCall:
         """Return an ordinary signature of the live call, for chains, groups, chords and callbacks.
 
         The snapshot is taken now: whenever the signature is sent, it runs the code as it is at this moment.
+
+        Raises:
+            WrongCall: it was made with ``output=True``, which a block asks for where signatures are sent.
+            SnapshotError: the tree cannot be shipped.
+            StoreError: the blob store does not take it.
         """
+        if self._output:
+            raise WrongCall(
+                f"A signature of {self._written} cannot ask for output: who sends it does. Make it without "
+                "output=True, and send it in `with auto.live(output=True):`."
+            )
         header = self._header()
         immutable = options.pop("immutable", False)
         extra = options.pop("options", None) or {}
-        merged = {**exec_options(self._task), **extra, **options}
+        merged = {**exec_options(self._task), **self._options, **extra, **options}
         headers = {**(merged.pop("headers", None) or {}), HEADER: header}
         merged |= {"headers": headers, HEADER: header, "route_name": self.name}
         merged.setdefault("shadow", self.name)
@@ -160,14 +233,14 @@ class LiveCall:
         """Return a signature that runs the task once for each tuple of arguments, in one live call."""
         return self._inline(xstarmap(self._task.s(), it, app=self._task.app))
 
-    def chunks(self, it: Iterable[Any], n: int) -> Signature:
+    def chunks(self, it: Iterable[Any], n: int) -> Chunks:
         """Return a group of live calls, each with ``n`` tuples of arguments."""
         parts = chunks(self._task.s(), it, n, app=self._task.app).group()
-        return group([self._inline(each) for each in parts.tasks], app=self._task.app)
+        return Chunks([self._inline(each) for each in parts.tasks], app=self._task.app)
 
     def _inline(self, plain: Signature) -> Signature:
         inner = self._task.app.tasks[plain["task"]]
-        call = LiveCall(inner, self.source(self._task), env=self._env)
+        call = LiveCall(inner, self.source(self._task), env=self._env, options=self._options)
         return call.signature(plain.args, plain.kwargs, immutable=True)
 
     def _header(self) -> dict[str, Any]:
@@ -177,6 +250,26 @@ class LiveCall:
 
     def __repr__(self) -> str:
         return f"<live {self.name}{f' of snapshot {self._snapshot}' if self._snapshot else ''}>"
+
+
+class Chunks(group):
+    """The group that Celery's ``chunks`` become when they are asked for it; these are one from the start."""
+
+    def group(self) -> Chunks:
+        """Return itself."""
+        return self
+
+
+def check_options(what: str, options: Collection[str], known: Collection[str], more: str = "") -> None:
+    """Refuse options that would be dropped.
+
+    Raises:
+        WrongCall: ``options`` has what is not ``known``.
+    """
+    unknown = sorted(set(options).difference(known))
+    if unknown:
+        takes = ", ".join(sorted({*known, "output", "env", "packages"}))
+        raise WrongCall(f"{what} takes no {', '.join(unknown)}. It takes {takes}.{more}")
 
 
 def task_of(call: LiveCall) -> Task:
@@ -193,37 +286,62 @@ def task_of(call: LiveCall) -> Task:
     return call._task
 
 
-def task_from(app: Celery, function: Callable[..., Any], options: dict[str, Any]) -> Task:
-    """Return a task of ``function`` that is in no registry: the next one of the same name does not meet it."""
+#: Held while a task that is in no registry runs in place, for then Celery looks it up there.
+_in_place = threading.RLock()
+
+
+class _InNoRegistry:
+    """Mixed into the class of a task that is made of a function: the next one of the same name does not meet it."""
+
+    name: str
+    app: Celery
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it in this process, as calls do under ``task_always_eager``."""
+        tasks = self.app.tasks
+        with _in_place:
+            before = tasks.get(self.name)
+            tasks[self.name] = self
+            try:
+                return super().apply(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                del tasks[self.name]
+                if before is not None:
+                    tasks[self.name] = before
+
+
+def task_from(app: Celery, function: Any, options: dict[str, Any]) -> Task:
+    """Return a task of ``function`` that is in no registry.
+
+    Raises:
+        WrongCall: ``function`` is none, or an option is one that such a task cannot keep.
+    """
+    if not callable(function) or isinstance(function, Signature):
+        raise WrongCall(
+            f"auto.live() makes live calls of a task or a function, and {function!r} is none. Give it the task, or "
+            "send what you have in `with auto.live():`."
+        )
+    check_options(
+        "auto.live(function)", options, _FUNCTION_OPTIONS, " For others make it a task, with @app.task(...)."
+    )
     module = getattr(function, "__module__", None) or "__main__"
     name = (
         options.pop("name", None) or f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
     )
+    is_bound = options.pop("bind", False)
     members = {
         "app": app,
         "name": name,
-        "run": staticmethod(function),
+        "run": function if is_bound else staticmethod(function),
         "__module__": module,
         "__wrapped__": staticmethod(function),
         "__doc__": function.__doc__,
         "typing": False,
         **options,
     }
-    return type(getattr(function, "__name__", "live"), (app.Task,), members)()
+    return type(getattr(function, "__name__", "live"), (_InNoRegistry, app.Task), members)()
 
 
 def is_in_main(task: Task) -> bool:
     """Whether ``task`` was defined in ``__main__``, which no host can import."""
     return type(task).__module__ in ("__main__", "__mp_main__")
-
-
-def broker_gone(app: Celery, exc: BaseException, outcome: str = "nothing was sent") -> BrokerUnavailable:
-    """Return the error for a broker that cannot be reached; ``outcome`` is what comes of it."""
-    from autocelery._blobs.addresses import without_password
-
-    with app.connection_for_write() as connection:
-        url = without_password(connection.as_uri(include_password=True))  # kombu's own has stars for none
-    return BrokerUnavailable(
-        f"The broker at {url} cannot be reached ({exc}); {outcome}. Is it running, and is the app's broker_url "
-        "right here?"
-    )

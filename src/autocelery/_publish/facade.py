@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.app.task import Task
+from celery.local import maybe_evaluate
 from celery.result import AsyncResult
 
 from autocelery import _config
-from autocelery._celery import following, live_task, routing, signatures
+from autocelery._celery import following, live_task, routing, signatures, unreachable
 from autocelery._model import Snapshot
-from autocelery._publish import variables
-from autocelery._publish.calling import LiveCall, Source, is_in_main, task_from, task_of
+from autocelery._publish import attendance, variables
+from autocelery._publish.calling import (
+    CALL_OPTIONS,
+    LiveCall,
+    Source,
+    check_options,
+    is_in_main,
+    task_from,
+    task_of,
+)
 from autocelery._publish.targeting import target
 from autocelery.errors import AppNotFound, ConfigurationError, NotShippable
 from autocelery_host import aims, current_snapshot, messages
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
     from autocelery._publish.mapping import Waited
     from autocelery._publish.reading import Output
     from autocelery._publish.shipping import Shipper
+
+#: Requirements that every live call sent from here asks for.
+_asked: ContextVar[tuple[str, ...]] = ContextVar("autocelery_packages", default=())
 
 
 class Autocelery:
@@ -49,16 +62,23 @@ class Autocelery:
         messages.install(app)
         signatures.install(app)
         routing.install(app, self._top)
+        unreachable.install(app)
         _add_attributes()
         if app.finalized:
             live_task.add_to(app)
         else:
             app.on_after_finalize.connect(lambda **_: live_task.add_to(app), weak=False)
         following.follow_workers_of(app)
+        attendance.look_after_live_calls_of(app)
 
     @property
     def shipper(self) -> Shipper:
-        """What makes and sends snapshots; a worker never needs it."""
+        """What makes and sends snapshots; a worker never needs it.
+
+        Raises:
+            ConfigurationError: the app's worker is a thread of a test's process.
+        """
+        live_task.require_process(self.app)
         eager = getattr(self.app, "autocelery_eager", None)
         return eager.shipper if eager is not None else self._shipper
 
@@ -103,9 +123,11 @@ class Autocelery:
                 those that the project names, encrypted to the workers;
                 ``packages=["polars==1.*"]``, requirements (PEP 508) to have
                 beside what the project needs. uv finds their versions here,
-                and workers have exactly those.
+                and workers have exactly those. Of a task, those that a call may be told (``queue``,
+                ``time_limit`` ...); of a block, the last three.
 
         Raises:
+            WrongCall: an option is none of these, or ``function`` is nothing that can be called.
             ConfigurationError: ``env`` is no list of names, ``packages`` none of requirements, or they are to
                 be had with a snapshot that is there already.
             NotShippable: the function refers to what cannot be pickled.
@@ -113,22 +135,29 @@ class Autocelery:
         output = bool(options.pop("output", False))
         env = _config.variable_names(options.pop("env", ()))
         asked = _requirements(options.pop("packages", ()), function)
-        source: Source = partial(self.source, asked=asked) if asked else self.source
+        if isinstance(function, str):
+            function = self.found(function)
         if function is None or isinstance(function, Snapshot):
-            return self._sending(function or source, output, env)
+            check_options("A block of auto.live()", options, ())
+            return self._sending(function or self.source, output, env, asked)
+        function = maybe_evaluate(function)
+        if isinstance(function, LiveCall | Task):
+            more = " What else a task does, its own @app.task says."
+            check_options("auto.live(task)", options, CALL_OPTIONS, more)
         if isinstance(function, LiveCall):
             if asked:
                 function = function._from(partial(function.source, asked=asked))
-            return function._asking_for(output, env) if output or env else function
+            return function._asking_for(output, env, options) if output or env or options else function
         if isinstance(function, Task):
-            return LiveCall(function, source, output, env)
+            source: Source = partial(self.source, asked=asked) if asked else self.source
+            return LiveCall(function, source, output, env, options)
         task = task_from(self.app, function, dict(options))
         return LiveCall(task, partial(self._with_value, asked=asked), output, env)
 
-    def using(self, task: Task, snapshot: Snapshot | str) -> LiveCall:
+    def using(self, task: Task | LiveCall, snapshot: Snapshot | str) -> LiveCall:
         """Return ``task`` with calls that run exactly ``snapshot``: a `Snapshot`, or the first digits of its id."""
         pinned = snapshot if isinstance(snapshot, Snapshot) else self.found(snapshot)
-        return LiveCall(task, pinned)
+        return task._from(pinned) if isinstance(task, LiveCall) else LiveCall(maybe_evaluate(task), pinned)
 
     def map(self, function: Any, items: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield ``function(item)`` for each item, in order, computed on the workers.
@@ -142,22 +171,25 @@ class Autocelery:
                 ``timeout`` (seconds for each result), ``progress`` (a bar on
                 standard error; default: where that is a terminal), ``output``
                 (show here what the function prints; default: no), ``env``
-                (names of environment variables to take along).
+                (names of environment variables to take along), ``packages``
+                (as for `live`), and what a call may be told: ``queue``,
+                ``time_limit`` ... A task's own hold too; its time limits for
+                each item of a call.
 
         Raises:
+            WrongCall: an option is none of these, or ``chunk`` or ``window`` less than one.
             Exception: what the function raised, at its item's place.
         """
         from autocelery._publish.mapping import mapped
 
-        if isinstance(function, LiveCall):
-            function = task_of(function)
+        function = task_of(function) if isinstance(function, LiveCall) else maybe_evaluate(function)
         follower = None
         if options.pop("output", False):
             from autocelery._publish.showing import Printer
             from autocelery._publish.streaming import Follower
 
             follower = Follower(self.listener, Printer())
-        live = partial(self.live, env=options.pop("env", ()))
+        live = partial(self.live, env=options.pop("env", ()), packages=options.pop("packages", ()))
         return mapped(live, function, items, follower=follower, **options)
 
     def stream(self, results: AsyncResult | Iterable[AsyncResult]) -> Iterator[Output]:
@@ -175,25 +207,34 @@ class Autocelery:
             return iter(())
         return streamed(self.listener, results)
 
-    def wait(self, results: Iterable[AsyncResult], timeout: float | None = None) -> Waited:
+    def wait(self, results: AsyncResult | Iterable[AsyncResult], timeout: float | None = None) -> Waited:
         """Wait until all ``results`` are there and count them, failures with their errors.
 
         Args:
-            results: what calls returned.
+            results: what calls returned, one or several.
             timeout: seconds to wait for all of them.
+
+        Raises:
+            ResultNeverComes: without a timeout, of a result that nothing is going to store while this waits.
         """
         from autocelery._publish.mapping import waited
 
         return waited(results, timeout)
 
     @contextmanager
-    def _sending(self, source: Source | Snapshot, output: bool, env: Collection[str]) -> Iterator[None]:
+    def _sending(
+        self, source: Source | Snapshot, output: bool, env: Collection[str], asked: tuple[str, ...]
+    ) -> Iterator[None]:
         def aim(app: Celery, name: str) -> Target | None:
             return target(self, app._tasks.get(name), source) if app is self.app else None
 
         hearing = self.listener.hearing() if output and not self.shipper.runs_here else nullcontext()
-        with variables.naming(env), aims.sending_as(aim), hearing:
-            yield
+        token = _asked.set(_with_those_in_force(asked))
+        try:
+            with variables.naming(env), aims.sending_as(aim), hearing:
+                yield
+        finally:
+            _asked.reset(token)
 
     def _target_beside(self, task: Task, main: Target) -> Target:
         """Return what a call of ``task`` in ``__main__`` runs that hangs on a call of ``main``: with its variables."""
@@ -208,6 +249,7 @@ class Autocelery:
         """
         if task is not None and is_in_main(task) and current_snapshot() is None:
             return self._with_value(task, asked)
+        asked = _with_those_in_force(asked)
         if not asked:
             return self.snapshot()
         if current_snapshot() is not None:
@@ -225,7 +267,8 @@ class Autocelery:
             )
         from autocelery._publish.values import packed_tasks
 
-        return self.shipper.ship(packed_tasks(self.app, {task.name: task}), asked)
+        values = packed_tasks(self.app, {task.name: task})
+        return self.shipper.ship(values, _with_those_in_force(asked))
 
     def found(self, prefix: str) -> Snapshot:
         """Return the one snapshot in the store that begins with ``prefix``.
@@ -239,6 +282,11 @@ class Autocelery:
 
     def __repr__(self) -> str:
         return f"<Autocelery of {self.app.main or 'an app without a name'}>"
+
+
+def _with_those_in_force(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a call asks for, with what the block asks for that it is sent in."""
+    return tuple(sorted({*_asked.get(), *asked}))
 
 
 def _requirements(packages: object, function: object) -> tuple[str, ...]:
@@ -262,13 +310,14 @@ def every_app_live() -> Iterator[None]:
         auto = for_app(app)
         return target(auto, app._tasks.get(name), auto.source)
 
-    before = Celery.amqp_cls
-    Celery.amqp_cls = messages.live_amqp(before)
+    before = Celery.amqp_cls, Celery.send_task
+    Celery.amqp_cls = messages.live_amqp(Celery.amqp_cls)
+    Celery.send_task = unreachable.naming_the_broker(Celery.send_task, lambda app, *_: app)
     try:
         with aims.sending_as(aim):
             yield
     finally:
-        Celery.amqp_cls = before
+        Celery.amqp_cls, Celery.send_task = before
 
 
 def for_app(app: Celery) -> Autocelery:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +11,16 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from autocelery._celery.unreachable import broker_gone
 from autocelery._env.comparing import Need
-from autocelery._publish import naming
-from autocelery._publish.calling import broker_gone
-from autocelery.errors import NoWorkers, WorkerWithoutAutocelery
 
-_REPORT = "autocelery"
+#: The inspect command that asks a worker what it can run.
+REPORT = "autocelery"
 _ENVIRONMENT = "autocelery_environment"
 #: Seconds that workers have to ask their package index.
 ENVIRONMENT_SECONDS = 15.0
 #: Seconds that they have to answer at all, and between two rounds of asking.
 _ROUND_SECONDS, _POLL_SECONDS = 2.0, 0.3
-#: Seconds for any worker at all, where none has answered in time.
-BUSY_SECONDS = 3.0
 #: Seconds for a worker that is there and did not answer in time: the first report of one takes longest.
 PATIENCE = 10.0
 
@@ -38,6 +34,7 @@ class WorkerReport:
     ``never``; ``needs`` is what its Celery requires.
     ``worker_key`` is the id of the key that variables have to be encrypted to.
     ``lacks_variables`` are those that it was asked for and that its environment has not.
+    ``refusal`` is why it runs no live calls though it has autocelery, and the mend.
     ``node`` is its machine's name, ``store`` the address of its blob store,
     or else ``store_problem`` why it has none.
     """
@@ -47,6 +44,7 @@ class WorkerReport:
     python: str = ""
     celery: str = ""
     pool: str = ""
+    refusal: str = ""
     node: str = ""
     queues: tuple[str, ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
@@ -59,9 +57,10 @@ class WorkerReport:
     store_problem: str = ""
     problem: str = ""
 
-
-class _Enough(Exception):
-    """What was asked is known: the other workers need not be waited for."""
+    @property
+    def runs_live_calls(self) -> bool:
+        """Whether it has autocelery, and does not refuse every live call."""
+        return self.autocelery is not None and not self.refusal
 
 
 def workers(app: Celery, timeout: float = 1.0, variables: Sequence[str] = ()) -> list[WorkerReport]:
@@ -78,15 +77,15 @@ def workers(app: Celery, timeout: float = 1.0, variables: Sequence[str] = ()) ->
     with ThreadPoolExecutor(2) as pool:
         pings = pool.submit(ask, app, "ping", timeout)
         asked = {"variables": list(variables)} if variables else {}
-        reports = pool.submit(ask, app, _REPORT, timeout, arguments=asked)
+        reports = pool.submit(ask, app, REPORT, timeout, arguments=asked)
         try:
             alive, told = pings.result(), reports.result()
         except (OperationalError, OSError) as exc:
             raise broker_gone(app, exc, "no worker can be asked") from exc
         late = sorted(alive.keys() - told.keys())
         if late:  # one without autocelery says so; one that says nothing is busy
-            told |= ask(app, _REPORT, PATIENCE, arguments=asked, destination=late)
-    return [_report(name, told.get(name)) for name in sorted({*alive, *told})]
+            told |= ask(app, REPORT, PATIENCE, arguments=asked, destination=late)
+    return [report_of(name, told.get(name)) for name in sorted({*alive, *told})]
 
 
 def environments(
@@ -124,49 +123,8 @@ def environments(
     return known
 
 
-def require_worker(app: Celery, timeout: float = 1.0, queue: str | None = None) -> None:
-    """Return as soon as one worker with autocelery answers that listens to ``queue``, or to any.
-
-    Raises:
-        NoWorkers: no worker answers at all, or none listens to that queue.
-        WorkerWithoutAutocelery: those that answer do not have the live task.
-        BrokerUnavailable: the broker cannot be reached.
-    """
-
-    def takes_the_call(told: dict[str, Any]) -> bool:
-        return _REPORT in told and queue in (None, *told.get("queues", [queue]))
-
-    try:
-        told = ask(app, _REPORT, timeout, takes_the_call)
-    except (OperationalError, OSError) as exc:
-        raise broker_gone(app, exc) from exc
-    if any(takes_the_call(each) for each in told.values()):
-        return
-    able = [_report(name, each) for name, each in sorted(told.items()) if _REPORT in each]
-    if able and queue is not None:
-        raise NoWorkers(_nobody_listens(app, queue, able))
-    found = workers(
-        app, max(timeout, BUSY_SECONDS)
-    )  # one without it may answer a ping only, and a busy one late
-    if not found:
-        raise NoWorkers(
-            f"No worker answers on this broker. Start one: celery {naming.options_of(app)} worker. If it runs, "
-            "check that it uses the same broker and that remote control is on (worker_enable_remote_control)."
-        )
-    if all(each.autocelery is None for each in found):
-        raise _without([each.hostname for each in found])
-
-
-def _nobody_listens(app: Celery, queue: str, able: list[WorkerReport]) -> str:
-    listening = "; ".join(f"{each.hostname} to {', '.join(each.queues) or 'none'}" for each in able)
-    return (
-        f"No worker with autocelery listens to the queue {queue!r}, where this call would wait; nothing was sent. "
-        f"These listen: {listening}. Name another queue with --queue, start a worker for it: "
-        f"celery {naming.options_of(app)} worker -Q {queue}, or send it all the same with --no-check."
-    )
-
-
-def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
+def report_of(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
+    """Return what a worker answered to `REPORT`; one without autocelery does not know the command."""
     if not told or "autocelery" not in told:
         return WorkerReport(hostname)
     return WorkerReport(
@@ -175,6 +133,7 @@ def _report(hostname: str, told: dict[str, Any] | None) -> WorkerReport:
         python=told["python"],
         celery=told["celery"],
         pool=told["pool"],
+        refusal=told.get("refusal", ""),
         node=told.get("node", ""),
         queues=tuple(sorted(told.get("queues", ()))),
         packages=tuple(sorted(told["packages"].items())),
@@ -193,33 +152,34 @@ def ask(
     app: Celery,
     command: str,
     timeout: float,
-    is_enough: Callable[[dict[str, Any]], bool] | None = None,
+    hear: Callable[[dict[str, Any]], None] | None = None,
     arguments: dict[str, Any] | None = None,
     destination: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Return what workers answer, by their names, until the time is up, or one answer or all of them are enough."""
+    """Return what workers answer, by their names, until the time is up or all of ``destination`` have answered.
+
+    Args:
+        app: whose broker is asked.
+        command: of remote control.
+        timeout: seconds that workers have to answer.
+        hear: gets each answer as it comes.
+        arguments: of the command.
+        destination: whom to ask; by default all.
+    """
     answers: dict[str, Any] = {}
 
-    def hear(reply: dict[str, Any]) -> None:
+    def take(reply: dict[str, Any]) -> None:
         answers.update(reply)
-        if is_enough is not None and any(is_enough(told) for told in reply.values()):
-            raise _Enough
+        if hear is not None:
+            hear(reply)
 
-    with contextlib.suppress(_Enough):
-        app.control.broadcast(
-            command,
-            destination=destination,
-            arguments=arguments,
-            reply=True,
-            timeout=timeout,
-            limit=len(destination) if destination else None,
-            callback=hear,
-        )
-    return answers
-
-
-def _without(hostnames: list[str]) -> WorkerWithoutAutocelery:
-    return WorkerWithoutAutocelery(
-        f"{', '.join(hostnames)} would reject live calls: autocelery is not in the deployed app. "
-        "Add `auto = Autocelery(app)` to it, install autocelery there, and restart the worker once."
+    app.control.broadcast(
+        command,
+        destination=destination,
+        arguments=arguments,
+        reply=True,
+        timeout=timeout,
+        limit=len(destination) if destination else None,
+        callback=take,
     )
+    return answers

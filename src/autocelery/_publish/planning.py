@@ -109,7 +109,7 @@ def plan(auto: Autocelery, timeout: float = 1.0, env: Collection[str] = ()) -> P
         for each in (
             *problems.of_worker(worker, key, store.address),
             *_of_environment(worker, its_own.get(worker.hostname), collected),
-            *(problems.of_worker_key(worker, names, readers) if worker.autocelery else ()),
+            *(problems.of_worker_key(worker, names, readers) if worker.runs_live_calls else ()),
         )
     ]
     of_lock = locking.problems_of(collected.needed, found)
@@ -143,16 +143,15 @@ def _environments(
     auto: Autocelery, found: list[WorkerReport], collected: Collected
 ) -> dict[str, PlannedEnvironment]:
     """Return the environment on each worker; those that would build one are asked what that takes."""
+    able = [each for each in found if each.runs_live_calls]
     told = inspecting.environments(
         auto.app,
-        environments.to_ask(found, collected),
+        environments.to_ask(able, collected),
         collected.extras.get(collected.manifest.lock or "", b"").decode(),
         collected.manifest.python,
     )
     return {
-        each.hostname: environments.environment_on(each, collected, told.get(each.hostname))
-        for each in found
-        if each.autocelery
+        each.hostname: environments.environment_on(each, collected, told.get(each.hostname)) for each in able
     }
 
 

@@ -41,12 +41,20 @@ def of_worker(worker: WorkerReport, key: str, store: StoreAddress | None) -> Ite
         key: the id of the key that would sign it.
         store: where it would be sent to; ``None`` where there is none.
     """
-    if worker.autocelery is None:
-        what = f"{worker.hostname} does not have the live task: it would reject live calls."
-        yield Problem("error", what, "Add Autocelery(app) to the deployed app and restart it once.")
+    if not worker.runs_live_calls:
+        yield of_live_task(worker)
         return
     yield from _of_trust(worker, key)
     yield from _of_store(worker, store)
+
+
+def of_live_task(worker: WorkerReport) -> Problem:
+    """Return why a worker runs no live calls at all, whatever they are."""
+    if worker.autocelery is None:
+        what = f"{worker.hostname} does not have the live task: it would reject live calls."
+        return Problem("error", what, "Add Autocelery(app) to the deployed app and restart it once.")
+    reason, _, mend = worker.refusal.partition(". ")
+    return Problem("error", f"{worker.hostname} refuses live calls: {reason}.", mend)
 
 
 def of_variables(names: Collection[str]) -> list[Problem]:

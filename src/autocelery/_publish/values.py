@@ -12,40 +12,11 @@ from typing import Any
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery._publish.calling import is_in_main
+from autocelery._publish.calling import TASK_OPTIONS, is_in_main
 from autocelery._publish.cell_names import check_names
 from autocelery.errors import NameGone, NotShippable
 from autocelery_host import cells
 from autocelery_host.pickling import Pickler
-
-#: Options of ``@app.task`` that a task of ``__main__`` keeps on its way.
-_TASK_OPTIONS = (
-    "acks_late",
-    "acks_on_failure_or_timeout",
-    "autoretry_for",
-    "default_retry_delay",
-    "dont_autoretry_for",
-    "expires",
-    "ignore_result",
-    "max_retries",
-    "priority",
-    "queue",
-    "rate_limit",
-    "reject_on_worker_lost",
-    "retry_backoff",
-    "retry_backoff_max",
-    "retry_jitter",
-    "retry_kwargs",
-    "send_events",
-    "serializer",
-    "soft_time_limit",
-    "store_errors_even_if_ignored",
-    "throws",
-    "time_limit",
-    "track_started",
-    "trail",
-    "typing",
-)
 
 
 def packed_tasks(app: Celery, tasks: Mapping[str, Task]) -> bytes:
@@ -109,9 +80,9 @@ def _function_of(task: Task) -> Callable[..., Any]:
 
 def _options_of(task: Task) -> dict[str, Any]:
     kind = type(task)
-    options = {name: vars(kind)[name] for name in _TASK_OPTIONS if name in vars(kind)}
+    options = {name: vars(kind)[name] for name in TASK_OPTIONS if name in vars(kind)}
     options |= {
-        name: value for name in _TASK_OPTIONS if (value := getattr(task, name, None)) and name not in options
+        name: value for name in TASK_OPTIONS if (value := getattr(task, name, None)) and name not in options
     }
     options["bind"] = not isinstance(vars(kind).get("run"), staticmethod)
     return {name: value for name, value in options.items() if value is not None}

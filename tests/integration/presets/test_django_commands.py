@@ -184,3 +184,14 @@ def test_without_a_broker_tasks_run_in_the_process_with_results_that_are_found_b
         "shell", "-c", "from shop.tasks import add; add.delay(1, 2); add.delay(1, 2)"
     ).stderr
     assert said.count("No broker: tasks of shop run in this process") == 1
+
+
+def test_the_doctor_finds_and_mends_a_setting_in_the_settings_module(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop", REDIS_URL=REDIS).with_app()
+    project.append("settings.py", 'CELERY_ACCEPT_CONTENT = ["pickle"]\n')
+    text = (project.folder / "shop" / "settings.py").read_text()
+    line = text.splitlines().index('CELERY_ACCEPT_CONTENT = ["pickle"]') + 1
+    (found,) = [each for each in json.loads(project.doctor("--json")) if each["code"] == "AC090"]
+    assert found["where"] == f"CELERY_ACCEPT_CONTENT (shop/settings.py:{line})"
+    project.doctor("--fix")
+    assert "CELERY_ACCEPT_CONTENT = ['json']" in (project.folder / "shop" / "settings.py").read_text()

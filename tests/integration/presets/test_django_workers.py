@@ -46,6 +46,16 @@ def database():
 
 
 @shared_task
+def where():
+    return ["live" if __file__ != DEPLOYED else "deployed", VERSION, os.environ.get("SHOP_REGION")]
+
+
+@shared_task
+def says():
+    print("said")
+
+
+@shared_task
 def connections():
     return [os.getpid() != IMPORTED_BY, connection.connection is not OPENED]
 
@@ -55,6 +65,7 @@ def hangs():
     time.sleep(600)
 
 
+VERSION = 1
 DEPLOYED = {deployed!r}
 IMPORTED_BY = os.getpid()
 connection.ensure_connection()
@@ -82,6 +93,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedBroker) -> It
     """A project with a worker, its results in its own database."""
     made = project(tmp_path_factory.mktemp("one") / "shop", "shop", server, "time_limit=3, soft_time_limit=2")
     # One child: a retry without a delay could else end before Celery has stored that there is one.
+    worker = made.worker("-c", "1").start()
+    yield made
+    worker.stop()
+
+
+@pytest.fixture(scope="module")
+def mill(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedBroker) -> Iterator[Project]:
+    """A project with a worker, its results in Redis."""
+    results = {"CELERY_RESULT_BACKEND": server.broker_url}
+    made = project(tmp_path_factory.mktemp("two") / "mill", "mill", server, **results)
     worker = made.worker("-c", "1").start()
     yield made
     worker.stop()
@@ -165,6 +186,154 @@ answer = [result.get(timeout=60), database.live.delay().get(timeout=60), databas
     assert shop.ask(code) == ["grace", [path, "live"], [path, "deployed"]]
 
 
+#: For `shop.ask`, with tasks that say what they run.
+_LIVE = """
+import os
+from pathlib import Path
+from celery import chain, chord, group
+from django.db import transaction
+from shop.celery import app
+from shop.tasks import says, where
+auto = app.autocelery
+os.environ["SHOP_REGION"] = "north"
+tasks = Path("shop/tasks.py")
+def got(results):
+    return [each.get(timeout=60) for each in results]
+"""
+
+
+def _live_in(name: str) -> str:
+    return _LIVE.replace("shop", name)
+
+
+def test_a_call_that_waits_for_a_commit_runs_what_it_was_made_for(shop: Project) -> None:
+    code = """
+with transaction.atomic():
+    with auto.live(env=["SHOP_REGION"]):
+        results = [where.delay(), where.apply_async(countdown=0), chain(where.si(), where.si())()]
+        results += [chord([where.si()], where.si())(), group(where.s())().children[0]]
+        where.apply_async_on_commit(task_id="explicit")
+    plain = where.delay()
+    before = tasks.read_text()
+    tasks.write_text(before.replace("VERSION = 1", "VERSION = 2"))
+answer = [got([*results, results[2].parent, app.AsyncResult("explicit")]), got([plain])]
+tasks.write_text(before)
+"""
+    live, plain = shop.ask(_LIVE + code)
+    assert live == [["live", 1, "north"]] * 7
+    assert plain == [["deployed", 1, None]]
+
+
+@pytest.mark.parametrize("name", ["shop", "mill"])
+def test_a_result_names_the_snapshot_that_gave_it(name: str, request: pytest.FixtureRequest) -> None:
+    code = """
+mean = auto.snapshot()
+live, plain = where.using(mean).delay(), where.delay()
+got([live, plain])
+answer = [app.backend.get_task_meta(each.id).get("snapshot") for each in (live, plain)] + [mean.id]
+"""
+    of_live, of_plain, mean = request.getfixturevalue(name).ask(_live_in(name) + code)
+    assert of_live == mean
+    assert of_plain is None
+
+
+def test_a_commit_in_a_live_block_makes_no_call_live_that_was_made_outside(shop: Project) -> None:
+    code = """
+block = transaction.atomic()
+block.__enter__()
+result = where.delay()
+explicit = []
+transaction.on_commit(lambda: explicit.append(where.delay()))
+with auto.live():
+    block.__exit__(None, None, None)
+answer = [got([result]), got(explicit)]
+"""
+    assert shop.ask(_LIVE + code) == [[["deployed", 1, None]], [["live", 1, None]]]
+
+
+def test_the_output_of_a_call_that_waits_for_a_commit_is_heard(shop: Project) -> None:
+    code = """
+with transaction.atomic():
+    with auto.live(output=True):
+        results = [says.delay()]
+    results.append(auto.live(says, output=True).delay())
+answer = [each.text.strip() for each in auto.stream(results)]
+"""
+    assert shop.ask(_LIVE + code) == ["said"] * 2
+
+
+def test_a_map_in_a_transaction_sends_at_once(mill: Project) -> None:
+    code = """
+from mill.tasks import username
+from django.contrib.auth.models import User
+keys = [User.objects.get_or_create(username=name)[0].pk for name in ("eve", "dan")]
+with transaction.atomic():
+    answer = list(auto.map(username, keys, timeout=60))
+"""
+    assert mill.ask(_live_in("mill") + code) == ["eve", "dan"]
+
+
+def test_what_a_transaction_of_sqlite_keeps_from_being_stored_is_not_waited_for(shop: Project) -> None:
+    code = """
+from autocelery.errors import ResultNeverComes
+from shop.tasks import hangs, whoami
+answer = []
+for wait in (lambda: list(auto.map(whoami, [1])), lambda: hangs.apply_async(send_on_commit=False).get()):
+    try:
+        with transaction.atomic():
+            wait()
+    except ResultNeverComes as error:
+        answer.append(str(error))
+"""
+    told = shop.ask(_LIVE + code)
+    assert len(told) == 2
+    assert all("in SQLite" in each for each in told)
+
+
+@pytest.mark.parametrize("name", ["shop", "mill"])
+def test_what_a_commit_sends_is_not_waited_for_before_it(name: str, request: pytest.FixtureRequest) -> None:
+    code = """
+from autocelery.errors import ResultNeverComes
+answer = []
+one = where.si()
+for call in (one, where.live.si(), group(one, one), chain(one, one), chord([one, one], one)):
+    for wait in (lambda result: result.get(), lambda result: auto.wait([result])):
+        with transaction.atomic():
+            result = call.delay()
+            try:
+                wait(result)
+            except ResultNeverComes as error:
+                answer.append(str(error))
+"""
+    told = request.getfixturevalue(name).ask(_live_in(name) + code)
+    assert len(told) == 10
+    for each in told:
+        assert each.startswith(f"{name}.tasks.where[")
+        assert "Wait after the transaction.atomic() block" in each
+
+
+@pytest.mark.parametrize("options", [["-A", "shop"], []])
+def test_a_script_imports_models_and_tasks_as_manage_py_shell_does(shop: Project, options: list[str]) -> None:
+    script = shop.folder / "try_it.py"
+    script.write_text(
+        "from django.contrib.auth.models import User\n"
+        "from shop.tasks import where\n"
+        "print(User.objects.filter(username='nobody').count(), *where.delay().get(timeout=60))\n"
+    )
+    done = shop.autocelery(*options, "run", str(script))
+    assert done.stdout.split() == ["0", "live", "1", "None"], done.stderr
+
+
+def test_a_script_of_a_project_whose_settings_fail_is_told_where(tmp_path: Path) -> None:
+    broken = Project(tmp_path / "shop").with_app()
+    broken.append("settings.py", "INSTALLED_APPS = ['nowhere']\n")
+    (broken.folder / "try_it.py").write_text("")
+    done = broken.autocelery("-A", "shop", "run", "try_it.py")
+    assert done.returncode != 0
+    assert "Importing Django's settings and apps failed" in done.stderr
+    assert "nowhere" in done.stderr
+
+
 def test_a_child_begins_without_the_connection_that_its_parent_had_open(shop: Project) -> None:
     code = """
 from shop.tasks import connections
@@ -227,7 +396,7 @@ answer = [caches["django-cache"].get("key"), *purged]
             keys = [key.decode() for key in client.scan_iter()]
         ours = tuple(f"staging:{each.name}:{kind}" for each in projects for kind in ("celery:", "cache:"))
         assert {each for each in ours if any(key.startswith(each) for key in keys)} == set(ours)
-        assert [key for key in keys if not key.startswith((*ours, "shop:celery:"))] == []
+        assert [key for key in keys if not key.startswith((*ours, "shop:celery:", "mill:celery:"))] == []
     finally:
         for worker in workers:
             worker.stop()

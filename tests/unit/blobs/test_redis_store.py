@@ -108,6 +108,11 @@ def test_a_full_server_is_a_typed_error_and_what_is_there_stays_readable(server:
         with pytest.raises(StoreFull) as raised:
             store.put({f"{number:064d}": b"x" * 2**20 for number in range(16)})
         assert "secret" not in raised.value.message
+        assert "has no room (" in raised.value.message
+        assert "maxmemory" in raised.value.message
+        assert (
+            "SET" not in raised.value.message
+        )  # redis-py tells the command, with the beginning of what it stores
         assert store.get(["a" * 64]) == {"a" * 64: b"here"}
 
 

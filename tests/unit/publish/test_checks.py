@@ -17,6 +17,7 @@ from autocelery._publish.checks.shipped import Shipped
 from autocelery._publish.collecting import Collected
 from autocelery._publish.inspecting import WorkerReport
 from autocelery._publish.problems import Problem
+from autocelery.presets.django import _configuring, configure
 from tests.unit.publish.making import collected
 from tests.unit.snapshot.making import git, repository
 
@@ -129,6 +130,31 @@ def test_a_file_that_git_ignores_is_told_however_it_is_spelt(
     [(level, text)] = found(f"{start}def read(pandas=None):\n    return {expression}\n")
     assert level == "error"
     assert "opens data/x.json, which is not shipped: git ignores it" in text
+
+
+_NAMES_DATABASE = "import pathlib\nTOP = pathlib.Path(__file__).parent.parent\n"
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\0...", b""])
+def test_a_database_is_never_to_be_shipped(found: Found, top: Path, content: bytes) -> None:
+    (top / ".gitignore").write_text("*.sqlite3\n")
+    (top / "db.sqlite3").write_bytes(content)
+    [(level, text)] = found(f"{_NAMES_DATABASE}PATH = TOP / 'db.sqlite3'\n")
+    assert (level, "names db.sqlite3, which is not shipped" in text) == ("warning", True)
+    snapshot = Shipped.of(collected(top))
+    [told] = files.problems_of(reached.sources(snapshot), snapshot)
+    assert "include" not in told.mend
+    assert "environment variable" in told.mend
+
+
+def test_the_database_of_a_project_with_our_django_preset_is_its_workers_and_raises_no_alarm(
+    found: Found, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_configuring, "_configured", None)
+    configure({"__name__": f"{NAME}.settings", "INSTALLED_APPS": []})
+    (top / ".gitignore").write_text("*.sqlite3\n")
+    (top / "db.sqlite3").write_bytes(b"SQLite format 3\0...")
+    assert found(f"{_NAMES_DATABASE}PATH = TOP / 'db.sqlite3'\n") == []
 
 
 @pytest.mark.parametrize(

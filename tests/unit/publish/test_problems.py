@@ -12,7 +12,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 from autocelery import Autocelery
-from autocelery._publish import inspecting, naming, planning, problems, stores
+from autocelery._publish import naming, planning, problems, requiring, stores
 from autocelery._publish.inspecting import WorkerReport
 from autocelery.errors import BrokerUnavailable, ConfigurationError
 from tests.unit.publish.making import collected
@@ -57,6 +57,15 @@ def test_a_worker_without_a_store_is_an_error_that_says_why(tmp_path: Path) -> N
     [(level, text)] = told(tmp_path, store="", store_problem="There is no place for code.")
     assert level == "error"
     assert "w@there has no blob store to fetch code from: There is no place for code." in text
+
+
+def test_a_worker_that_refuses_live_calls_is_an_error_with_its_mend(tmp_path: Path) -> None:
+    refusal = "this worker has a pool. Start it with another one."
+    [(level, text)] = told(tmp_path, refusal=refusal, store="")
+    assert (level, text) == (
+        "error",
+        "w@there refuses live calls: this worker has a pool. Start it with another one.",
+    )
 
 
 def test_python_that_is_none_is_told_with_file_and_line(tmp_path: Path) -> None:
@@ -113,8 +122,8 @@ def test_plan_without_a_broker_says_what_it_knows_and_what_it_does_not(
     assert "redis://:***@localhost:1/0 cannot be reached" in problem.what
     assert "no worker can be asked" in problem.what
     assert "sent" not in problem.what
-    with pytest.raises(BrokerUnavailable, match="nothing was sent"):
-        inspecting.require_worker(auto.app, 0.1)
+    with pytest.raises(BrokerUnavailable, match="no message was sent"):
+        requiring.require_worker(auto.app, 0.1)
 
 
 def nothing() -> None:

@@ -36,7 +36,7 @@ def problems_of(app: Celery, sources: Iterable[Source], shipped: Shipped) -> Ite
 
 def of_queues(app: Celery, workers: Collection[WorkerReport]) -> Iterator[Problem]:
     """Yield the queues that live calls would wait in, for none of the workers that could run them listens there."""
-    able = [each for each in workers if each.autocelery]
+    able = [each for each in workers if each.runs_live_calls]
     listened = {queue for each in able for queue in each.queues}
     if not listened:  # which is said in other words
         return

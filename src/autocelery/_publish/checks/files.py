@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from autocelery._publish.problems import Problem
 #: How the file begins that git has in place of one that is in its large file storage.
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_MAX = 1024
+#: How a database of SQLite begins, and what those are called that have nothing in them yet.
+_SQLITE = b"SQLite format 3\0"
+_DATABASES = (".db", ".sqlite", ".sqlite3")
+_DATABASE_MEND = (
+    "Have tasks take its path, or the address of a server, from an environment variable that workers have: data "
+    "that changes does not travel with code."
+)
 #: What every machine has.
 _EVERYWHERE = ("/bin/", "/dev/", "/etc/", "/opt/", "/proc/", "/run/", "/sys/", "/tmp/", "/usr/", "/var/")
 
@@ -45,7 +53,11 @@ def _of_path(source: Source, each: NamedPath, shipped: Shipped) -> Problem | Non
     if os.path.exists(path):
         if os.path.isdir(path) and not any(files for _, _, files in os.walk(path)):
             return None
+        is_database = _is_database(path)
+        if is_database and each.use == "named" and _has_databases_of_workers():
+            return None
         why, mend = shipped.why_not(path)
+        mend = _DATABASE_MEND if is_database else mend
         level = "error" if each.use == "read" and not each.is_guarded else "warning"
         verb = "opens" if each.use == "read" else "names"
         return Problem(level, f"{where} {verb} {shown}, which is not shipped: {why}.", mend)
@@ -75,7 +87,7 @@ def _of_written(each: NamedPath, where: str, shown: str, shipped: Shipped) -> Pr
 
 def _of_pointers(shipped: Shipped, opened: set[str]) -> Iterator[Problem]:
     for path, size in shipped.files.items():
-        if size > _POINTER_MAX or size < len(_POINTER) or path.endswith(".py") or not _is_pointer(path):
+        if size > _POINTER_MAX or size < len(_POINTER) or path.endswith(".py") or not _begins(path, _POINTER):
             continue
         level = "error" if path in opened else "warning"
         yield Problem(
@@ -83,9 +95,19 @@ def _of_pointers(shipped: Shipped, opened: set[str]) -> Iterator[Problem]:
         )
 
 
-def _is_pointer(path: str) -> bool:
+def _is_database(path: str) -> bool:
+    return path.endswith(_DATABASES) or _begins(path, _SQLITE)
+
+
+def _has_databases_of_workers() -> bool:
+    """Whether a live call has its worker's SQLite databases, whatever path its code names: Django with our preset."""
+    preset = sys.modules.get("autocelery.presets.django._configuring")
+    return preset is not None and preset.configured() is not None
+
+
+def _begins(path: str, with_: bytes) -> bool:
     try:
         with Path(path).open("rb") as file:
-            return file.read(len(_POINTER)) == _POINTER
+            return file.read(len(with_)) == with_
     except OSError:
         return False

@@ -36,7 +36,20 @@ def celery_app(name: str, settings: str | None = None, **options: Any) -> Celery
     app.on_after_configure.connect(_make_eager, weak=False)
     signals.celeryd_init.connect(_check_worker, weak=False, dispatch_uid="autocelery-django-worker")
     Autocelery(app)
+    _watch_results(app)
     return app
+
+
+def _watch_results(app: Celery) -> None:
+    """Have a result not be waited for in the transaction whose commit sends its call."""
+    backend_of = app._get_backend  # noqa: SLF001 - each thread's backend is made there, and nowhere else
+
+    def watched() -> Any:
+        from autocelery.presets.django._results import with_project_results
+
+        return with_project_results(backend_of())
+
+    app._get_backend = watched  # noqa: SLF001
 
 
 def _package() -> str:

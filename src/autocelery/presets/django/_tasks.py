@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 from celery.contrib.django.task import DjangoTask
@@ -14,12 +10,13 @@ from celery.utils import uuid
 from django.db import ProgrammingError, connections, transaction
 from django.db.utils import OperationalError
 
+from autocelery._celery import at_once
 from autocelery.errors import DatabaseNotMigrated
 from autocelery.presets import _arguments
+from autocelery.presets.django._deferring import DeferredCall
+from autocelery_host import messages
 from autocelery_host.header import HEADER
 
-#: Set while a task sends its own successor, which must go out although its transaction is rolled back.
-_at_once: ContextVar[bool] = ContextVar("autocelery_at_once", default=False)
 #: What belongs to the moment of a call and is not kept until a commit.
 _OF_THE_MOMENT = ("producer", "connection", "publisher")
 
@@ -46,26 +43,41 @@ class ProjectTask(DjangoTask):
         alias = _open_transaction() if self._waits(waits) else None
         if alias is None:
             return self._send(args, kwargs, options)
-        if HEADER not in (options.get("headers") or {}):
-            _arguments.check(self, args, kwargs, _arguments.serializer_of(self, options))
-        kept = {name: value for name, value in options.items() if name not in _OF_THE_MOMENT}
-        kept["task_id"] = kept.get("task_id") or uuid()
-        later = partial(self.apply_async, args, kwargs, send_on_commit=waits, **kept)
-        transaction.on_commit(later, using=alias)
-        return self.AsyncResult(kept["task_id"])
+        deferred = self._deferred(args, kwargs, {**options, "send_on_commit": waits})
+        transaction.on_commit(deferred, using=alias)
+        return self.AsyncResult(deferred.task_id)
+
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
+        """Send the task after the commit of Django's default database, as Celery has it."""
+        self.apply_async_on_commit(args, kwargs)
+
+    def apply_async_on_commit(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
+        """Send the task after the commit of Django's default database, with the options of `apply_async`."""
+        transaction.on_commit(self._deferred(args, kwargs, options))
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Send the retry at once: its exception rolls the transaction back, and would take it along."""
-        with _sending_at_once():
+        with at_once.sending_at_once():
             return super().retry(*args, **kwargs)
 
     def replace(self, sig: Any) -> Any:
         """Send the replacement at once, for the same reason."""
-        with _sending_at_once():
+        with at_once.sending_at_once():
             return super().replace(sig)
 
+    def _deferred(self, args: Any, kwargs: Any, options: dict[str, Any]) -> DeferredCall:
+        """Return the call for later, with all that is decided where it is made: whether it is live, for one."""
+        kept = {name: value for name, value in options.items() if name not in _OF_THE_MOMENT}
+        kept["task_id"] = kept.get("task_id") or uuid()
+        serializer = _arguments.serializer_of(self, kept)
+        if not self.app.conf.task_always_eager:
+            kept = messages.decided(self.app, self.name, kept, serializer)
+        if HEADER not in (kept.get("headers") or {}):
+            _arguments.check(self, args, kwargs, serializer)
+        return DeferredCall(self, args, kwargs, kept)
+
     def _waits(self, said: bool | None) -> bool:
-        for each in (False if _at_once.get() else None, said, self.send_on_commit):
+        for each in (False if at_once.is_asked() else None, said, self.send_on_commit):
             if each is not None:
                 return each
         return bool(self.app.conf.get("task_delay_on_commit"))
@@ -80,15 +92,6 @@ class ProjectTask(DjangoTask):
             from autocelery.presets.django._workers import not_migrated
 
             raise DatabaseNotMigrated(not_migrated()) from error
-
-
-@contextmanager
-def _sending_at_once() -> Iterator[None]:
-    token = _at_once.set(True)
-    try:
-        yield
-    finally:
-        _at_once.reset(token)
 
 
 def _open_transaction() -> str | None:

@@ -7,7 +7,7 @@ name, its time zone, its own result backend) and gets a tuple of `Setting`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autocelery.presets import _brokers
@@ -102,14 +102,18 @@ def compute(
         own: the project's own settings, by Celery's names; they win, and what is derived follows them.
 
     Raises:
-        ConfigurationError: a URL is malformed, or a time zone unknown.
+        ConfigurationError: a URL is malformed, a time zone unknown, or the limit of the project's own is not above
+            the soft one of the options.
     """
     own = {name: value for name, value in own.items() if value is not None}
     chosen = _brokers.broker(options, environ, own, framework.named("broker_url"))
     prefix = key_prefix(options, environ, framework.project)
+    limit = _own_limit(own)
+    if limit is not None:
+        options = replace(options, time_limit=limit)
     computed = [
         *_of_addresses(options, environ, framework, own, chosen, prefix),
-        *_of_limits(options),
+        *_of_limits(options, framework.named("task_time_limit") if limit is not None else None),
         _timezone(options, framework, own),
         *_of_beat(options, environ, framework, own),
         *(Setting(name, value, "preset") for name, value in {**_ALWAYS, **framework.settings}.items()),
@@ -152,17 +156,17 @@ def _of_addresses(
     results = _results(options, environ, framework, own)
     if results is not None:
         settings.append(results)
-    is_prefixed = chosen is not None and chosen.is_redis and (chosen.is_shared or bool(options.prefix))
+    keys = {"global_keyprefix": f"{prefix}celery:"}
     if chosen is not None and chosen.is_redis and (chosen.origin != "project" or options.prefix):
         transport = _transport_options(options)
-        if is_prefixed:
-            transport["global_keyprefix"] = f"{prefix}celery:"
+        if chosen.is_shared or options.prefix:
+            transport |= keys
         settings.append(_merged("broker_transport_options", transport, own))
-    if results is not None and is_prefixed and not _is_own_redis(results, environ):
-        settings.append(
-            _merged("result_backend_transport_options", {"global_keyprefix": f"{prefix}celery:"}, own)
-        )
-    if results is not None and _brokers.is_redis(results.value) and results.origin != "project":
+    if results is None or not _brokers.is_redis(results.value):
+        return settings
+    if options.prefix or _is_shared(results.value, environ):
+        settings.append(_merged("result_backend_transport_options", keys, own))
+    if results.origin != "project":
         settings += [
             Setting(name, value, "preset") for name, value in _of_redis_results(results.value).items()
         ]
@@ -181,10 +185,10 @@ def _results(
     return Setting("result_backend", shared.url, shared.origin, shared.where) if shared else None
 
 
-def _is_own_redis(results: Setting, environ: Mapping[str, str]) -> bool:
-    """Whether results go to a Redis that is not the shared one."""
+def _is_shared(results: str, environ: Mapping[str, str]) -> bool:
+    """Whether results go to the Redis that others use too, whoever has named it."""
     shared = _brokers.shared_redis(environ)
-    return _brokers.is_redis(results.value) and (shared is None or results.value != shared.url)
+    return shared is not None and results == shared.url
 
 
 def _transport_options(options: Options) -> dict[str, Any]:
@@ -210,10 +214,21 @@ def _of_redis_results(url: str) -> dict[str, Any]:
     }
 
 
-def _of_limits(options: Options) -> list[Setting]:
+def _own_limit(own: Mapping[str, Any]) -> float | None:
+    """Return the project's own hard limit in seconds; what Celery takes for none is none."""
+    limit = own.get("task_time_limit")
+    is_limit = isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0
+    return limit if is_limit else None
+
+
+def _of_limits(options: Options, followed: str | None) -> list[Setting]:
+    """Return both limits; the soft one is derived from the setting ``followed`` where the project has that."""
     hard = Setting("task_time_limit", options.time_limit, *_said(options, "time_limit"))
-    named = "soft_time_limit" if options.soft_time_limit is not None else "time_limit"
-    return [hard, Setting("task_soft_time_limit", options.soft, *_said(options, named))]
+    if options.soft_time_limit is not None:
+        said = _said(options, "soft_time_limit")
+    else:
+        said = ("preset", f"from {followed}") if followed else _said(options, "time_limit")
+    return [hard, Setting("task_soft_time_limit", options.soft, *said)]
 
 
 def _of_beat(

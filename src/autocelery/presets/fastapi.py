@@ -19,8 +19,8 @@ from celery import Celery
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
+from autocelery._celery.unreachable import broker_gone
 from autocelery._eager.reconnecting import close_producers
-from autocelery._publish.calling import broker_gone
 from autocelery.errors import ConfigurationError
 from autocelery.presets._making import make_app
 from autocelery.presets._options import options_from

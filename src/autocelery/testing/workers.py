@@ -11,10 +11,12 @@ from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker, test_worker_started
 from kombu.connection import Connection
 
+from autocelery._celery import live_task
 from autocelery._eager import reconnecting
 from autocelery._eager.application import EagerMessages
 from autocelery._eager.transport import LONGEST_WAIT, transport_for
 from autocelery.errors import BrokerNotConfigured
+from autocelery.testing.one_queue import one_queue
 from autocelery.testing.time import timer_for
 
 #: Seconds that a worker has to end the task that it runs.
@@ -38,6 +40,7 @@ def memory_worker(app: Celery, **options: Any) -> Iterator[Any]:
         undo.callback(reconnecting.connect(app, connect, in_memory=True))
         undo.callback(reconnecting.forget, transport)
         reconnecting.mix_into_messages(app, EagerMessages)
+        undo.enter_context(one_queue(app, _name()))
         yield from _running(app, timer_cls=timer_for(app), **options)
 
 
@@ -45,9 +48,9 @@ def memory_worker(app: Celery, **options: Any) -> Iterator[Any]:
 def broker_worker(app: Celery, url: str | None = None, **options: Any) -> Iterator[Any]:
     """Run a worker of ``app`` in a thread of this process, on a real broker, in a queue of its own.
 
-    On Redis everything has a prefix of its own, and is removed afterwards;
-    elsewhere the app's default queue has a name of its own. Results are stored
-    where the app's settings say, else in memory.
+    Every call of the app goes to that queue, whichever it asks for, and it is
+    removed afterwards; on Redis everything has a prefix of its own besides.
+    Results are stored where the app's settings say, else in memory.
 
     Args:
         app: the app.
@@ -67,22 +70,28 @@ def broker_worker(app: Celery, url: str | None = None, **options: Any) -> Iterat
                 "This test wants a worker on a real broker, and none is configured. Set CELERY_BROKER_URL, or "
                 "autocelery_broker in pytest's configuration."
             )
-        name = f"autocelery-test-{secrets.token_hex(4)}"
+        name = _name()
         connect = _connecting(app, broker, f"{name}:")
         undo.callback(reconnecting.connect(app, connect, in_memory=False))
-        undo.enter_context(_own_queue(app, name))
+        undo.enter_context(one_queue(app, name))
         undo.callback(_remove, connect, name)
         yield from _running(app, **options)
+
+
+def _name() -> str:
+    return f"autocelery-test-{secrets.token_hex(4)}"
 
 
 def _running(app: Celery, **options: Any) -> Iterator[Any]:
     settings = {"perform_ping_check": False, "shutdown_timeout": TIME_TO_STOP, **options}
     signals.setup_logging.connect(_leave_the_log, weak=False)
+    setattr(app, live_task.IN_A_THREAD, True)
     try:
         test_worker_started.connect(_keep_awake, sender=app, weak=False)
         with start_worker(app, **settings) as worker:
             yield worker
     finally:
+        delattr(app, live_task.IN_A_THREAD)
         test_worker_started.disconnect(_keep_awake, sender=app)
         signals.setup_logging.disconnect(_leave_the_log)
 
@@ -122,24 +131,6 @@ def _connecting(app: Celery, broker: str, prefix: str) -> Callable[..., Connecti
         return connection
 
     return connect
-
-
-@contextmanager
-def _own_queue(app: Celery, name: str) -> Iterator[None]:
-    before = app.conf.task_default_queue
-    app.conf.task_default_queue = name
-    _forget_queues(app)
-    try:
-        yield
-    finally:
-        app.conf.task_default_queue = before
-        _forget_queues(app)
-
-
-def _forget_queues(app: Celery) -> None:
-    """Have the app look anew which queues it has."""
-    app.amqp._rtable = None
-    app.__dict__.pop("amqp", None)
 
 
 def _remove(connect: Callable[..., Connection], name: str) -> None:

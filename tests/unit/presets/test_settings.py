@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from celery import Celery
@@ -12,6 +13,7 @@ from celery.app.defaults import DEFAULTS
 from celery.backends.redis import RedisBackend
 from kombu.transport import redis as kombu_redis
 
+from autocelery._blobs import store_url_for
 from autocelery.errors import ConfigurationError
 from autocelery.presets._options import options_from
 from autocelery.presets._settings import Framework, Setting, Settings, compute
@@ -75,6 +77,36 @@ def test_results_in_another_redis_of_the_projects_own_get_no_prefix() -> None:
     assert "result_backend_transport_options" not in values
 
 
+@pytest.mark.parametrize(
+    ("environ", "own"),
+    [
+        ({"CELERY_BROKER_URL": "amqp://own//"}, {}),
+        ({"CELERY_BROKER_URL": "redis://own/2"}, {}),
+        ({}, {"broker_url": "amqp://own//"}),
+    ],
+)
+def test_results_in_the_shared_redis_get_the_prefix_whatever_the_broker_is(
+    environ: dict[str, str], own: dict[str, str]
+) -> None:
+    found = settings({**SHARED, **environ, "ENVIRONMENT": "staging"}, own)
+    assert found.values()["result_backend_transport_options"] == {"global_keyprefix": "staging:shop:celery:"}
+    assert "global_keyprefix" not in found.values().get("broker_transport_options", {})
+
+
+def test_a_prefix_that_was_asked_for_holds_for_results_of_the_projects_own_too() -> None:
+    own = {"CELERY_BROKER_URL": "redis://own/2", "CELERY_RESULT_BACKEND": "redis://own/2"}
+    values = settings(own, prefix="ovens").values()
+    assert values["result_backend_transport_options"] == {"global_keyprefix": "ovens:celery:"}
+    assert values["broker_transport_options"]["global_keyprefix"] == "ovens:celery:"
+    assert "result_backend_transport_options" not in settings(own).values()
+
+
+def test_blobs_beside_results_in_the_shared_redis_have_their_prefix_too() -> None:
+    app = Celery(set_as_current=False)
+    app.config_from_object(settings({**SHARED, "CELERY_BROKER_URL": "amqp://own//"}).values())
+    assert parse_qsl(urlsplit(store_url_for(app)).query) == [("autocelery_prefix", "shop:celery:autocelery:")]
+
+
 def test_what_the_project_says_wins_and_of_a_mapping_key_by_key() -> None:
     own = {
         "task_time_limit": 5,
@@ -116,6 +148,30 @@ def test_a_message_may_wait_behind_a_task_and_run_as_long_before_it_is_delivered
         return settings(SHARED, time_limit=limit).values()["broker_transport_options"]["visibility_timeout"]
 
     assert [seconds(limit) for limit in (60, 3600, 7200)] == [3600, 7200, 14400]
+
+
+@pytest.mark.parametrize(
+    ("own", "soft", "visible"),
+    [({"task_time_limit": 60}, 54, 3600), ({"task_time_limit": 36_000}, 35_940, 72_000)],
+)
+def test_what_depends_on_the_time_limit_follows_the_one_of_the_project(
+    own: dict[str, Any], soft: float, visible: float
+) -> None:
+    found = settings(SHARED, own, time_limit=600)
+    assert named(found, "task_soft_time_limit").value == soft
+    assert named(found, "task_soft_time_limit").where == "from task_time_limit"
+    assert found.values()["broker_transport_options"]["visibility_timeout"] == visible
+    assert settings(SHARED, {**own, "task_soft_time_limit": 5}).values()["task_soft_time_limit"] == 5
+    assert settings(SHARED, own, soft_time_limit=50).values()["task_soft_time_limit"] == 50
+
+
+def test_an_own_time_limit_below_the_soft_one_of_the_options_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="soft_time_limit=90 is not below time_limit=60"):
+        settings(own={"task_time_limit": 60}, soft_time_limit=90)
+
+
+def test_a_project_that_sets_no_time_limit_has_the_soft_one_of_the_preset() -> None:
+    assert settings(own={"task_time_limit": 0}).values()["task_soft_time_limit"] == 3540
 
 
 def test_kombu_and_celery_read_every_name_that_is_set() -> None:

@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, group
+from celery import Celery, chord, group
+from kombu import Connection, Exchange, Queue
 
 from autocelery import Autocelery
 from autocelery.errors import AppNotFound, BrokerNotConfigured, ConfigurationError, ResultNeverComes
-from autocelery.testing import Time, assert_not_sent, assert_sent, broker_worker
+from autocelery.testing import (
+    Time,
+    assert_not_sent,
+    assert_sent,
+    broker_worker,
+    eager,
+    memory_worker,
+    recording,
+)
 from tests import services
 from tests.waiting import PATIENCE, wait_for
 
@@ -29,6 +38,10 @@ def autocelery_app() -> Celery:
     @app.task(name="add", shared=False)
     def add(a: int, b: int = 1) -> int:
         return a + b
+
+    @app.task(name="total", shared=False)
+    def total(each: list[int]) -> int:
+        return sum(each)
 
     @app.task(name="where", shared=False)
     def where() -> str:
@@ -67,10 +80,10 @@ def test_the_broker_worker_is_on_a_real_broker_and_leaves_nothing(
     import redis
 
     with broker_worker(autocelery_app, redis_url):
-        name = autocelery_app.conf.task_default_queue
+        (name,) = autocelery_app.amqp.queues
         assert tasks["where"].delay().get(timeout=PATIENCE) != threading.current_thread().name
         assert tasks["add"].delay(2, b=3).get(timeout=PATIENCE) == 5
-    assert autocelery_app.conf.task_default_queue == "celery"
+    assert list(autocelery_app.amqp.queues) == ["celery"]
     with redis.Redis.from_url(redis_url) as client:
         assert list(client.scan_iter(match=f"{name}*")) == []
 
@@ -80,6 +93,70 @@ def test_the_broker_worker_is_on_rabbitmq_too(
 ) -> None:
     with broker_worker(autocelery_app, rabbitmq_vhost.url):
         assert tasks["add"].delay(2, b=3).get(timeout=PATIENCE) == 5
+
+
+@pytest.fixture
+def routed_app(autocelery_app: Celery) -> Celery:
+    """The app as it sends: one task by its table or its routes, one to wherever the call says."""
+    autocelery_app.conf.update(
+        task_queues=[Queue("celery"), Queue("prod"), Queue("wide", Exchange("wide", type="topic"), "wide.#")],
+        task_routes={"where": {"queue": "prod"}, "add": {"queue": "wide", "routing_key": "wide.east"}},
+    )
+    return autocelery_app
+
+
+def test_every_queue_of_the_app_is_the_worker_s_and_the_broker_s_own_are_not_touched(
+    rabbitmq_vhost: services.RabbitMQ, routed_app: Celery, tasks: Any
+) -> None:
+    with Connection(rabbitmq_vhost.url) as connection, connection.SimpleQueue("prod") as production:
+        production.put("for another worker")
+        with broker_worker(routed_app, rabbitmq_vhost.url), recording() as sent:
+            (own,) = routed_app.amqp.queues
+            assert tasks["where"].delay().get(timeout=PATIENCE)
+            assert tasks["total"].apply_async(([2, 1],), queue="special").get(timeout=PATIENCE) == 3
+            assert tasks["add"].delay(2).get(timeout=PATIENCE) == 3
+            chorded = chord(
+                [tasks["add"].s(1).set(queue="prod")] * 2, tasks["total"].s().set(queue="special")
+            )
+            assert chorded().get(timeout=PATIENCE) == 4
+        keys = {(each.task, each.routing_key) for each in sent}
+        assert keys == {("where", "prod"), ("add", "wide.east"), ("add", "prod"), ("total", "special")}
+        assert production.get(timeout=PATIENCE).payload == "for another worker"
+        for name in ("celery", "special", "wide", own):
+            with pytest.raises(connection.channel_errors), connection.channel() as channel:
+                channel.queue_declare(name, passive=True)
+
+
+@pytest.mark.parametrize("running", ["autocelery_eager", "autocelery_memory_worker"])
+def test_a_call_to_any_queue_runs(
+    routed_app: Celery, tasks: Any, running: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(running)
+    assert tasks["add"].apply_async((2,), queue="special").get(timeout=PATIENCE) == 3
+    assert assert_sent("add").routing_key == "special"
+    assert tasks["where"].delay().get(timeout=PATIENCE)
+    assert assert_sent("where").routing_key == "prod"
+
+
+def test_a_live_call_that_a_worker_in_a_thread_cannot_run_says_so_at_once(
+    autocelery_app: Celery, autocelery_memory_worker: Any, tasks: Any
+) -> None:
+    auto = Autocelery(autocelery_app)
+    with pytest.raises(ConfigurationError, match="Use autocelery_eager"):
+        tasks["add"].live.delay(1)
+    with pytest.raises(ConfigurationError, match="Use autocelery_eager"), auto.live():
+        tasks["add"].delay(1)
+    assert tasks["add"].delay(1).get(timeout=PATIENCE) == 2
+
+
+def test_a_live_call_that_was_made_before_its_worker_in_a_thread_says_so_too(
+    autocelery_app: Celery, tasks: Any
+) -> None:
+    Autocelery(autocelery_app)
+    with eager(autocelery_app):
+        call = tasks["add"].live.s(1)
+    with memory_worker(autocelery_app), pytest.raises(ConfigurationError, match="Use autocelery_eager"):
+        call.delay()
 
 
 def test_a_worker_on_a_real_broker_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +241,6 @@ def test_time_does_not_go_back(autocelery_time: Time) -> None:
 
 def test_the_app_is_as_it_was(request: pytest.FixtureRequest, autocelery_app: Celery) -> None:
     """After its test an app sends to its broker again."""
-    from autocelery.testing import eager, memory_worker
-
     before, root = dict(vars(autocelery_app)), logging.getLogger()
     log = (root.level, list(root.handlers))
     with eager(autocelery_app), memory_worker(autocelery_app), eager(autocelery_app):

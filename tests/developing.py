@@ -51,6 +51,7 @@ class Dev:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.port = folder, free_port()
+        self.app: str | None = "proj"
         self.environment = {
             **{name: told for name, told in os.environ.items() if not name.startswith("CELERY")},
             "AUTOCELERY_HOME": str(home),
@@ -68,7 +69,8 @@ class Dev:
         path.write_text(text)
 
     def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "autocelery", "-A", "proj", "dev", *options]
+        named = ["-A", self.app] if self.app else []
+        return [sys.executable, "-m", "autocelery", *named, "dev", *options]
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start it and wait until what is there runs."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.developing import APP, TASKS, Dev
+from tests.django_projects import Project, without_what_the_desk_says
 from tests.services import free_port
 from tests.shops import is_alive
 from tests.waiting import wait_for
@@ -47,6 +48,17 @@ def test_plain_calls_run_what_was_saved_last_and_no_process_is_restarted(dev: De
     dev.save("proj/tasks.py", TASKS + "\n@app.task\ndef new(a, b):\n    return a + b\n")
     assert dev.call(("proj.tasks.new", [1, 2])) == [3], "a task that the worker never imported"
     assert _worker(dev) == worker
+
+
+def test_a_queue_that_the_table_gets_is_listened_to(dev: Dev) -> None:
+    sends = "@app.task\ndef sends():\n    return printed.delay(7).id\n"
+    dev.write("proj/celery.py", f"{APP}\nfrom autocelery import Autocelery\nAutocelery(app)\n")
+    dev.start()
+    dev.save("proj/tasks.py", f"{TASKS}\n@app.task\ndef printed(page):\n    return page\n\n{sends}")
+    dev.save("autocelery.toml", '[queues.printing]\ntasks = ["proj.tasks.printed"]\n')
+    [sent] = dev.call(("proj.tasks.sends", []))
+    wait_for(lambda: f"proj.tasks.printed[{sent}] succeeded" in dev.text(), what="it is taken from its queue")
+    assert "Started consuming from printing" in dev.text()
 
 
 def test_a_save_that_does_not_load_is_said_and_the_last_good_version_goes_on(dev: Dev) -> None:
@@ -158,6 +170,60 @@ def test_code_that_does_not_import_at_the_start_is_said(dev: Dev) -> None:
     assert done.returncode == 1
     assert "nothing_such" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+#: What a module of the project keeps for all others, as a registry of metrics does: a second time is an error.
+ONCE = """
+import proj.registry
+if proj.registry.NAMES:
+    raise RuntimeError("registered twice")
+proj.registry.NAMES.append("price")
+"""
+FASTAPI = """
+from autocelery.presets.fastapi import celery_app
+app = celery_app("proj", include=["proj.tasks"])
+"""
+FLASK = """
+from flask import Flask
+from autocelery.presets.flask import init_app
+app = init_app(Flask("proj"))
+app.conf.include = ["proj.tasks"]
+"""
+
+
+@pytest.mark.parametrize(("preset", "named"), [(FASTAPI, "proj.celery"), (FLASK, None)])
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_project_that_does_not_come_up_without_a_broker_gets_one(
+    dev: Dev, preset: str, named: str | None, debug: str
+) -> None:
+    dev.write("proj/registry.py", "NAMES = []\n")
+    dev.write("proj/celery.py", ONCE + preset)
+    dev.app = named
+    dev.start(REDIS_URL="", DEBUG=debug, FLASK_DEBUG=debug)
+    assert dev.price() == 2
+    assert "No broker" not in dev.text()
+
+
+def test_a_broker_of_its_own_is_there_before_the_project_is_imported(dev: Dev) -> None:
+    dev.write("proj/celery.py", f"import os\nos.environ['CELERY_BROKER_URL']\n{APP}")
+    dev.start("--own-broker")
+    assert dev.price() == 2
+
+
+def test_results_in_a_database_of_the_project_stay_there_and_beat_cleans_them_up(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", options='beat="database"').ready()
+    dev = Dev(project.folder, tmp_path / "home")
+    dev.app, dev.environment = project.name, without_what_the_desk_says(dev.environment)
+    try:
+        dev.start()
+        [sent] = dev.call(("shop.tasks.add", [1, 2]), leave=True)
+        wait_for(lambda: f"shop.tasks.add[{sent}] succeeded" in dev.text(), what="it has run")
+        wait_for(lambda: "this instance sends now" in dev.text(), what="beat has read the settings")
+    finally:
+        dev.end()
+    asked = "from django_celery_results.models import TaskResult\nanswer = list(TaskResult.objects.values_list({}))"
+    assert project.ask(asked.format("'task_id', 'result'")) == [[sent, "3"]]
+    assert "celery.backend_cleanup" in project.commanded("list")
 
 
 def test_the_projects_own_broker_is_used(dev: Dev, redis_url: str, redis_prefix: str) -> None:

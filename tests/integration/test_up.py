@@ -317,8 +317,9 @@ def test_the_probe_says_whether_all_is_ready(up: Up) -> None:
         assert json.load(answer) == {"ready": True, "processes": {"sleeper": "ready"}}
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/live") as answer:
         assert answer.status == 200
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/elsewhere")
+    refused.value.close()
 
 
 def test_a_port_in_use_is_one_message_and_nothing_runs(up: Up) -> None:

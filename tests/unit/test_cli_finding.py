@@ -113,8 +113,28 @@ def test_an_attribute_that_the_module_lacks_is_named(write: Write) -> None:
 
 def test_what_is_no_celery_app_is_refused(write: Write) -> None:
     write("shop.py", "app = 3")
-    with pytest.raises(AppNotFound, match="is a int, not a Celery app"):
+    with pytest.raises(AppNotFound, match=r"class builtins\.int, and no Celery app.*-A module:attribute$"):
         Shell(app="shop:app").find_app()
+
+
+def test_an_extension_that_has_no_app_yet_is_answered_with_the_module_that_makes_it(write: Write) -> None:
+    write("shop/__init__.py", "from autocelery.presets.flask import Autocelery\ncelery = Autocelery()\n")
+    write("make_celery.py", "from shop import celery")
+    with pytest.raises(
+        AppNotFound, match=r"presets\.flask\.Autocelery, and no Celery app.*: -A make_celery$"
+    ):
+        Shell(app="shop").find_app()
+
+
+def test_an_autocelery_is_answered_with_its_app(write: Write) -> None:
+    write("shop/__init__.py", "")
+    write("shop/celery.py")
+    write(
+        "shop/live.py",
+        "from autocelery import Autocelery\nfrom shop.celery import app\nauto = Autocelery(app)",
+    )
+    with pytest.raises(AppNotFound, match=r"and no Celery app.*: -A shop$"):
+        Shell(app="shop.live:auto").find_app()
 
 
 def test_a_celery_py_that_hides_the_package_is_told_apart(write: Write) -> None:

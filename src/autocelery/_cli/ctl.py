@@ -90,8 +90,8 @@ def _show_unattended(shell: Shell) -> None:
     from kombu.exceptions import OperationalError
 
     from autocelery._celery import attending
+    from autocelery._celery.unreachable import broker_gone
     from autocelery._publish import naming
-    from autocelery._publish.calling import broker_gone
     from autocelery._publish.checks import apps
     from autocelery._tables import Tables, table_file
     from autocelery.errors import AutoceleryError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -27,25 +28,18 @@ def dev(shell: Shell, port: int, own_broker: bool, worker_options: tuple[str, ..
     """
     import asyncio
 
+    from autocelery._cli import looking
     from autocelery._dashboard import listening
     from autocelery._dev import starting
-    from autocelery._publish import naming
     from autocelery._up.supervisor import Supervisor
-    from autocelery.errors import AppNotFound
 
     listening.see_that_it_is_installed("dev", "watchfiles")
-    app = shell.find_app()
-    name = shell.app or naming.name_of(app)
-    if name is None:
-        raise AppNotFound(
-            "The app is in no module that other processes could import. Name it: autocelery -A proj dev"
-        )
     if port:
         listening.see_that_port_is_free(port)
-    stage = starting.Stage(app, own_broker)
+    stage = starting.Stage(partial(looking.look, shell), own_broker)
     try:
         _introduce(stage.environment, port)
-        plan = starting.plan(name, Path.cwd(), stage, port, worker_options)
+        plan = starting.plan(Path.cwd(), stage, port, worker_options)
         return asyncio.run(Supervisor(plan, called="dev").run())
     finally:
         stage.close()

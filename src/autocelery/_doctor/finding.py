@@ -27,10 +27,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A setting and the value that mends it, by Celery's name."""
+    """A setting and the value that mends it, by Celery's name; ``adds`` has keys for a setting that may hold more."""
 
     setting: str
     value: Any
+    adds: bool = False
+
+    def told(self, spelled: str) -> str:
+        """Return it as people are told to write it."""
+        if self.adds:
+            return f"add {self.value!r} to {spelled}, and keep what else it has"
+        return f"{spelled} = {self.value!r}"
 
 
 @dataclass(frozen=True, slots=True)

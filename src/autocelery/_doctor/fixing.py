@@ -77,15 +77,17 @@ def plan(findings: Sequence[Finding], evidence: Evidence) -> Mends:
 
 
 def _splice(change: Change, evidence: Evidence) -> _Splice | None:
+    before = evidence.settings.options(change.setting) if change.adds else {}
     if evidence.settings.written(change.setting) is None:
-        return _insertion(change, evidence)
+        return None if before else _insertion(change, evidence)  # what nobody wrote may differ elsewhere
     fitting = evidence.settings.fitting(change.setting)
     if len(fitting) != 1:
         return None  # it is worked out when it runs, or something else sets it
     (written,) = fitting
     start = _offset(written.module, written.value.lineno, written.value.col_offset)
     end = _offset(written.module, written.value.end_lineno or 0, written.value.end_col_offset or 0)
-    return _Splice(written.module, start, end, repr(change.value))
+    value = {**before, **change.value} if change.adds else change.value
+    return _Splice(written.module, start, end, repr(value))
 
 
 def _insertion(change: Change, evidence: Evidence) -> _Splice | None:
@@ -159,12 +161,17 @@ def _edited(splices: Sequence[_Splice]) -> Edit | None:
 def _in_words(change: Change, evidence: Evidence) -> str:
     name = evidence.settings.spelled(change.setting)
     written = evidence.settings.written(change.setting)
-    line = f"{name} = {change.value!r}"
+    line = change.told(name)
+    modules = evidence.settings.configuration.modules
+    home = f"In {modules[0].shown}" if modules else "Where the app is set up"
+    if change.adds:
+        place = f"{written.module.shown}:{written.line}" if written is not None else home
+        return f"{place}: {line}"
     if written is not None and constant(written.value) is None:
         return f"{written.module.shown}:{written.line} works it out when it runs. Have it say: {line}"
     if written is not None:
-        return f"{written.module.shown}:{written.line} is not what counts. Where the app is set up, write: {line}"
-    return f"Where the app is set up, write: {line}"
+        return f"{written.module.shown}:{written.line} is not what counts. {home}, write: {line}"
+    return f"{home}, write: {line}"
 
 
 def _offset(module: Module, line: int, column: int) -> int:

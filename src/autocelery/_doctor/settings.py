@@ -10,7 +10,7 @@ from celery import Celery
 from celery.app.defaults import _TO_OLD_KEY, DEFAULTS
 
 from autocelery._doctor.finding import Place
-from autocelery._doctor.source.configuration import Configuration
+from autocelery._doctor.source.configuration import Configuration, prefix_of
 from autocelery._doctor.source.index import Source
 from autocelery._doctor.source.settings import Setting, settings_in
 
@@ -23,7 +23,7 @@ class Settings:
 
     def __init__(self, app: Celery, source: Source) -> None:
         self._conf = app.conf
-        self.prefix = str(getattr(self._conf, "prefix", None) or "")
+        self.prefix = prefix_of(app)
         self.configuration = Configuration.of(app, source, self.prefix)
         self._written = settings_in(source, self.prefix, self.configuration.modules)
 
@@ -100,7 +100,7 @@ class Settings:
     def _names_in(self, layer: Any) -> list[str]:
         """Return the names of one layer by Celery's own spelling."""
         keys = [key for key in layer if isinstance(key, str)]
-        if self.prefix:
-            prefix = self.prefix.upper()
+        prefix = str(getattr(self._conf, "prefix", None) or "").upper()
+        if prefix:
             return [key.removeprefix(prefix).lower() for key in keys if key.startswith(prefix)]
         return [key for key in keys if key.islower() and not callable(layer[key]) and "_" in key.strip("_")]

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 from autocelery._env.complaints import why_not
@@ -129,8 +130,11 @@ def _size_of(file: Mapping[str, object], url: str) -> int | None:
         asked = urllib.request.Request(url, method="HEAD")
         with urllib.request.urlopen(asked, timeout=SIZE_SECONDS) as answer:
             return int(answer.headers["Content-Length"])
+    except HTTPError as refused:
+        refused.close()
     except (OSError, ValueError, TypeError):
-        return None
+        pass
+    return None
 
 
 def _has_compiler() -> bool:

@@ -17,10 +17,12 @@ from autocelery._doctor.evidence import Evidence
 from autocelery._doctor.known_bugs import KNOWN_BUGS, bugs_of
 from autocelery._doctor.rules import TABLE
 from autocelery._doctor.sarif import as_sarif
+from autocelery._doctor.services import workers
 from autocelery.errors import ConfigurationError
 from tests.patients import Patient
 
 _ADD = "@app.task\ndef add(x, y):\n    return x + y\n"
+_WAITS = "from proj.tasks import add\ndef view():\n    return add.delay(1, 2).get()\n"
 _CRONTAB = f"""{_ADD}
 from celery.schedules import crontab
 app.conf.beat_schedule = {{"nightly": {{"task": "proj.tasks.add", "schedule": crontab(hour=8, minute=0)}}}}
@@ -89,6 +91,14 @@ def test_a_local_time_is_right_where_django_and_celery_have_one_zone(
     conf = SimpleNamespace(settings=SimpleNamespace(configured=True, TIME_ZONE="Europe/Madrid"))
     monkeypatch.setitem(sys.modules, "django.conf", conf)  # type: ignore[arg-type]
     assert patient.findings("AC053") == []
+
+
+@pytest.mark.parametrize("name", ["orders/tests.py", "orders/test_views.py", "orders/tests/views.py"])
+def test_what_tests_do_is_no_fault_of_the_project(patient: Patient, name: str) -> None:
+    patient.tasks(_ADD)
+    patient.write("orders/views.py", _WAITS)
+    patient.write(name, _WAITS)
+    assert [each.where.file for each in patient.findings("AC033")] == ["orders/views.py"]
 
 
 _SUPPRESSED = [
@@ -173,6 +183,31 @@ def test_fix_adds_a_line_below_the_apps_settings(patient: Patient) -> None:
     ast.parse((patient.folder / "proj" / "celery.py").read_text())
 
 
+def test_what_is_to_be_added_to_a_setting_is_told_without_the_keys_that_an_environment_gave_it(
+    patient: Patient,
+) -> None:
+    patient.settings(task_acks_late=True, task_time_limit=4000)
+    with (patient.folder / "proj" / "celery.py").open("a") as file:
+        file.write("app.conf.broker_transport_options = dict(global_keyprefix='bakery:')\n")
+    (finding,) = patient.findings("AC010")
+    told = "add {'visibility_timeout': 8000} to broker_transport_options, and keep what else it has"
+    assert finding.fix == told
+    found = mends(patient)
+    assert found.told == (f"proj/celery.py:8: {told}",)
+    assert "visibility_timeout" not in "".join(each.diff for each in found.edits)
+
+
+def test_fix_adds_to_a_setting_and_keeps_what_is_written_there(patient: Patient) -> None:
+    patient.settings(
+        task_acks_late=True, task_time_limit=4000, broker_transport_options={"socket_timeout": 5}
+    )
+    (edit,) = mends(patient, write=True).edits
+    assert (
+        "+app.conf.broker_transport_options = {'socket_timeout': 5, 'visibility_timeout': 8000}" in edit.diff
+    )
+    assert patient.findings("AC010") == []
+
+
 def test_fix_keeps_the_line_endings_and_whatever_it_does_not_change(patient: Patient) -> None:
     path = patient.folder / "proj" / "celery.py"
     path.write_bytes(b'# \xc3\xa9\r\nfrom celery import Celery\r\napp = Celery("proj")  # here\r\nx = 1\r\n')
@@ -193,6 +228,15 @@ def test_fix_writes_djangos_names_where_its_settings_are(patient: Patient) -> No
     (edit,) = mends(patient).edits
     assert edit.shown == "settings.py"
     assert "+CELERY_TASK_TIME_LIMIT = 3600" in edit.diff
+
+
+def test_fix_names_the_settings_module_that_has_no_setting_of_celery_yet(patient: Patient) -> None:
+    patient.write("settings.py", 'SECRET_KEY = "x"\n')
+    patient.write(
+        "proj/celery.py",
+        'from celery import Celery\napp = Celery("proj")\napp.config_from_object("settings", namespace="CELERY")\n',
+    )
+    assert "In settings.py, write: CELERY_TASK_TIME_LIMIT = 3600" in mends(patient).told
 
 
 _NAMED = 'from celery import Celery\napp = Celery("proj")\napp.config_from_object("proj.celeryconfig")\n'
@@ -342,3 +386,8 @@ def test_files_that_do_not_parse_and_tests_are_passed_over(patient: Patient, tmp
     patient.write("proj/broken.py", "def (\n")
     patient.write("tests/test_proj.py", "URL = 'redis://:s3cr3t-w0rd@cache.internal:6379/0'\n")
     assert patient.look().findings == ()
+
+
+def test_a_task_of_a_worker_may_have_a_space_in_its_name() -> None:
+    told = {"registered": {"w": ["sp ace [rate_limit=1/m]", "proj.plain"]}}
+    assert workers._worker("w", told).tasks == {"sp ace", "proj.plain"}

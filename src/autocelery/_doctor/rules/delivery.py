@@ -28,6 +28,11 @@ def visibility_timeout(evidence: Evidence) -> float | None:
     return float(said) if isinstance(said, int | float) and not isinstance(said, bool) else default
 
 
+def _raised(seconds: float) -> Change:
+    """Return the mend for what takes that long; other options may be an environment's, so it does not repeat them."""
+    return Change("broker_transport_options", {"visibility_timeout": int(2 * seconds)}, adds=True)
+
+
 def _late(evidence: Evidence) -> list[RegisteredTask]:
     return [task for task in evidence.tasks if task.acks_late]
 
@@ -59,16 +64,13 @@ def late_and_invisible(evidence: Evidence) -> Iterator[Sight]:
     limits = limits or [settings.seconds("task_time_limit") or settings.seconds("task_soft_time_limit")]
     longest = max([each for each in limits if each is not None], default=None)
     if longest is not None and longest >= timeout:
-        options = {
-            **settings.options("broker_transport_options"),
-            "visibility_timeout": int(2 * longest),
-        }
+        change = _raised(longest)
         yield Sight(
             settings.place("broker_transport_options"),
             f"Late tasks may run {longest:g} s, and after {timeout:g} s the broker gives them to another worker.",
-            fix=f"{settings.spelled('broker_transport_options')} = {options!r}",
+            fix=change.told(settings.spelled(change.setting)),
             level="error",
-            change=Change("broker_transport_options", options),
+            change=change,
         )
     elif None in limits:
         limit = int(timeout / 2)
@@ -95,15 +97,12 @@ def delayed_and_invisible(evidence: Evidence) -> Iterator[Sight]:
     timeout = visibility_timeout(evidence)
     for each in delays_in(evidence.source, evidence.tasks) if timeout is not None else ():
         if each.seconds > (timeout or 0.0):
-            options = {
-                **evidence.settings.options("broker_transport_options"),
-                "visibility_timeout": int(2 * each.seconds),
-            }
+            change = _raised(each.seconds)
             yield Sight(
                 each.place,
                 f"A delay of {each.seconds:g} s, and after {timeout:g} s the broker delivers again.",
-                fix=f"{evidence.settings.spelled('broker_transport_options')} = {options!r}",
-                change=Change("broker_transport_options", options),
+                fix=change.told(evidence.settings.spelled(change.setting)),
+                change=change,
             )
 
 

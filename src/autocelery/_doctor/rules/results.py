@@ -11,7 +11,8 @@ from autocelery._doctor.finding import Change, Place, Sight
 from autocelery._doctor.rule import rule
 from autocelery._doctor.services.broker import kind_of
 from autocelery._doctor.source.module import Module
-from autocelery._doctor.source.sends import SENDING, as_send, known_tasks, sends_in
+from autocelery._doctor.source.registry import RegisteredTask
+from autocelery._doctor.source.sends import SENDING, Send, as_send, known_tasks, sends_in
 
 #: Names of what reads results, wherever they stand.
 _READERS = frozenset({"AsyncResult", "GroupResult", "ResultSet", "EagerResult", "chord", "allow_join_result"})
@@ -213,9 +214,7 @@ def reads_ignored(evidence: Evidence) -> Iterator[Sight]:
     for module, call in evidence.source.calls():
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("get", "wait"):
             sent = as_send(module, call.func.value, known)
-            if sent is None or sent.task is None or sent.method not in SENDING:
-                continue
-            if sent.task.task.ignore_result:
+            if sent is not None and sent.task and sent.method in SENDING and _stores_none(sent, sent.task):
                 yield Sight(sent.place, f"{sent.task.name} stores no result, and here it is waited for.")
 
 
@@ -238,8 +237,14 @@ def chord_of_ignored(evidence: Evidence) -> Iterator[Sight]:
         for node in _last_ones(module, call.args[0])
     }
     for send in sends_in(evidence.source, evidence.tasks):
-        if id(send.call) in inside and send.task is not None and send.task.task.ignore_result:
+        if id(send.call) in inside and send.task and _stores_none(send, send.task):
             yield Sight(send.place, f"{send.task.name} stores no result, and a chord waits for it.")
+
+
+def _stores_none(send: Send, task: RegisteredTask) -> bool:
+    """Whether this call's result is ignored: what the call says goes before what its task says."""
+    said = send.option("ignore_result")
+    return bool(said.value if isinstance(said, ast.Constant) else said is None and task.task.ignore_result)
 
 
 def _last_ones(module: Module, node: ast.AST) -> Iterator[ast.AST]:

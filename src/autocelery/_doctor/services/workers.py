@@ -108,7 +108,7 @@ def _worker(name: str, told: Mapping[str, Mapping[str, Any]]) -> Worker:
         found = told.get(question, {}).get(name)
         return None if isinstance(found, dict) and "error" in found else found
 
-    tasks = frozenset(str(each).partition(" ")[0] for each in of("registered") or ())
+    tasks = frozenset(str(each).partition(" [")[0] for each in of("registered") or ())
     scheduled = [each.get("request", {}) for each in of("scheduled") or ()]
     active = tuple(of("active") or ())
     report = of("report")

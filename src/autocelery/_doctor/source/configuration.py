@@ -14,6 +14,10 @@ from celery.app.defaults import _TO_NEW_KEY, DEFAULTS
 from autocelery._doctor.source.index import Source
 from autocelery._doctor.source.module import Module, dotted
 
+#: What gives Celery the settings of our Django preset, and what the project's names of them begin with.
+_PRESET = "autocelery.presets.django._settling"
+_PRESET_PREFIX = "CELERY_"
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -29,6 +33,14 @@ class Configuration:
         homes = [(module, made) for module in source.modules if (made := _making(app, module)) is not None]
         home, statement = homes[0] if len(homes) == 1 else (None, None)
         return cls(tuple(_loaded(app, source, prefix)), home, statement)
+
+
+def prefix_of(app: Celery) -> str:
+    """Return what an app's project writes before each setting's name, which may be nothing."""
+    given = getattr(app, "_config_source", None)
+    if isinstance(given, str) and given.partition(":")[0] == _PRESET:
+        return _PRESET_PREFIX  # Celery is given the names without it
+    return str(getattr(app.conf, "prefix", None) or "")
 
 
 def is_setting(name: str, prefix: str) -> bool:
@@ -55,7 +67,7 @@ def _loaded(app: Celery, source: Source, prefix: str) -> list[Module]:
 def _source_of(app: Celery) -> str:
     """Return the dotted name of what the app's settings were read from; empty where it has none."""
     given = getattr(app, "_config_source", None)
-    if isinstance(given, str) and given.partition(":")[0] == "django.conf":
+    if isinstance(given, str) and given.partition(":")[0] in ("django.conf", _PRESET):
         given = getattr(sys.modules.get("django.conf"), "settings", None)
     if isinstance(given, str):
         return given.partition(":")[0]

@@ -34,6 +34,13 @@ CASES = [
     silent("AC036", "rpc", result_backend="rpc://"),
     fires("AC037", "get", f"{_IGNORED}def view():\n    return log.delay(1).get()\n", result_backend=_REDIS),
     silent("AC037", "stored", f"{_ADD}def view():\n    return add.delay(1, 2).get()\n", result_backend=_REDIS),
+    silent("AC037", "signature", f"{_IGNORED}def view():\n    return log.s(1).get('options')\n", result_backend=_REDIS),
+    silent("AC037", "stored-this-time",
+           f"{_IGNORED}def view():\n    return log.apply_async((1,), ignore_result=False).get()\n",
+           result_backend=_REDIS),
+    fires("AC037", "ignored-this-time",
+          f"{_ADD}def view():\n    return add.apply_async((1, 2), ignore_result=True).get()\n", result_backend=_REDIS),
+    silent("AC037", "no-backend", f"{_IGNORED}def view():\n    return log.delay(1).get()\n"),
     fires("AC038", "header", f"{_IGNORED}{_ADD}def all():\n    chord(log.s(i) for i in (1, 2))(add.s(1))\n",
           result_backend=_REDIS, says="proj.tasks.log"),
     silent("AC038", "inside-of-a-chain", f"{_IGNORED}{_ADD}def all():\n"

@@ -3,8 +3,9 @@
 ``<!-- file: PATH -->`` writes the block to a file, ``<!-- edit: PATH -->``
 replaces its ``-`` lines by its ``+`` lines, ``<!-- run -->`` runs a console
 or a Python session and compares its output, ``<!-- background: TEXT -->``
-starts a command and waits until it has written TEXT. In outputs, ``...``
-stands for anything.
+starts a command and waits until it has written TEXT, ``<!-- script: MODULE -->``
+runs the block as a script that has the names of a module. In outputs, ``...``
+stands for anything. Blocks without a mark are only shown.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,12 @@ from tests.waiting import PATIENCE, wait_for
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+README = DOCS.parent / "README.md"
 
-_MARKED = re.compile(
-    r"^<!-- (?P<do>[a-z]+)(?:: (?P<what>.+?))? -->\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<do>[a-z]+)(?:: (?P<what>.+?))? -->\n)?"
+    r"(?P<indent> *)```(?P<kind>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
 )
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -48,7 +53,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Block:
-    """One marked code block: what to do with it, and where it stands."""
+    """One code block: what to do with it, nothing if it is only shown, and where it stands."""
 
     do: str
     what: str
@@ -57,19 +62,24 @@ class Block:
     place: str
 
 
-def blocks_of(page: Path) -> list[Block]:
-    """Return the marked blocks of a page, in order."""
+def every_block_of(page: Path) -> list[Block]:
+    """Return the code blocks of a page, in order."""
     text = page.read_text()
     return [
         Block(
-            found["do"],
+            found["do"] or "",
             found["what"] or "",
-            found["kind"],
-            found["text"],
-            f"{page.relative_to(DOCS)}:{text.count(chr(10), 0, found.start()) + 2}",
+            found["kind"].strip(),
+            textwrap.dedent(found["text"]),
+            f"{page.relative_to(DOCS.parent)}:{text.count(chr(10), 0, found.start('text')) + 1}",
         )
-        for found in _MARKED.finditer(text)
+        for found in _BLOCK.finditer(text)
     ]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the marked blocks of a page, in order."""
+    return [block for block in every_block_of(page) if block.do]
 
 
 class Reader:
@@ -90,11 +100,14 @@ class Reader:
         elif block.do == "edit":
             self._edit(block)
         elif block.do == "background":
-            self.start(next(_commands(block.text))[0], block.what)
+            self.start(next(commands_in(block.text))[0], block.what)
+        elif block.do == "script":
+            self.write("script.py", f"from {block.what} import *\n{block.text}")
+            self._run_console("$ python script.py", block.place)
         elif block.kind == "pycon":
             self._run_python(block)
         else:
-            self._run_console(block)
+            self._run_console(block.text, block.place)
 
     def write(self, path: str, text: str) -> None:
         """Write a file of the project."""
@@ -152,20 +165,20 @@ class Reader:
         different = json.loads(answer)
         assert not different, f"{block.place}\n{different}\n{self.log()[-3000:]}"
 
-    def _run_console(self, block: Block) -> None:
+    def _run_console(self, session: str, place: str) -> None:
         checker = doctest.OutputChecker()
-        for command, shown in _commands(block.text):
+        for command, shown in commands_in(session):
             ended = subprocess.run(
                 ["bash", "-c", command], cwd=self.folder, env=self._environment, check=False,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
             )  # fmt: skip
             right = checker.check_output(shown, ended.stdout, _OPTIONS)
             assert right, (
-                f"{block.place}: $ {command}\n{ended.stdout}\nis not as shown:\n{shown}\n{self.log()[-3000:]}"
+                f"{place}: $ {command}\n{ended.stdout}\nis not as shown:\n{shown}\n{self.log()[-3000:]}"
             )
 
 
-def _commands(text: str) -> Iterator[tuple[str, str]]:
+def commands_in(text: str) -> Iterator[tuple[str, str]]:
     """Yield each command of a console session, and the output that is shown for it."""
     for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
         lines = part.splitlines(keepends=True)

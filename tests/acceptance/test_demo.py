@@ -28,10 +28,18 @@ def place() -> Iterator[Path]:
     remove_tree(folder)
 
 
-def start(place: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the demo with everything temporary in ``place``."""
+#: An edit that does not say what the demo shows.
+_SABOTAGE = """
+from autocelery._demo.project import Project
+edit = Project.edit
+Project.edit = lambda self, before, after: edit(self, before, after.replace("VAT = 25", "VAT = 24"))
+"""
+
+
+def start(place: Path, *options: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+    """Start the demo with everything temporary in ``place``; its process runs ``before`` first."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from autocelery._cli import main; main()", "demo", *options],
+        [sys.executable, "-c", f"{before}\nfrom autocelery._cli import main; main()", "demo", *options],
         env={**os.environ, "TMPDIR": str(place), "XDG_RUNTIME_DIR": str(place), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,6 +69,15 @@ def test_every_result_is_right_on_each_broker_and_nothing_stays(place: Path, bro
     assert "All of it was right" in shown
     assert shown.count("✓") >= 11
     assert "✗" not in shown
+    assert left_in(place) == []
+
+
+def test_a_result_that_is_wrong_is_shown_and_is_the_exit_code(place: Path) -> None:
+    demo = start(place, before=_SABOTAGE)
+    shown, said = demo.communicate(timeout=200)
+    assert demo.returncode == 1, shown + said
+    assert "expected 125" in shown
+    assert "All of it was right" not in shown
     assert left_in(place) == []
 
 

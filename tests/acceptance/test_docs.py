@@ -10,13 +10,37 @@ import pytest
 
 from autocelery._broker import LocalBroker
 from tests.conftest import remove_tree
-from tests.documentation import DOCS, PAGES, Reader, blocks_of, copy_of
+from tests.documentation import DOCS, PAGES, README, Reader, blocks_of, copy_of
 
 pytestmark = pytest.mark.slow
 
 TUTORIAL = DOCS / "tutorial" / "first-live-call.md"
 #: Pages whose sessions start in the project that the tutorial ends with, a worker beside it.
-WITH_A_PROJECT = [page for page in PAGES if page.parent.name == "how-to" and blocks_of(page)]
+WITH_A_PROJECT = [README, *(page for page in PAGES if page.parent.name == "how-to" and blocks_of(page))]
+
+#: What a page says the reader has, as its script imports it.
+GIVEN = {
+    "names.py": """\
+from celery import chain
+from forecast.celery import app, auto
+
+rows = range(3)
+
+@app.task
+def add(x, y):
+    return x + y
+
+@app.task
+def mul(x, y):
+    return x * y
+
+def score(row):
+    return row + 1
+
+def view_that_calls_delay():
+    assert add.delay(2, 2).get() == 4
+"""
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +79,12 @@ def test_the_tutorial_works_as_it_is_written(environment: dict[str, str], tmp_pa
 
 
 @pytest.mark.parametrize("page", WITH_A_PROJECT, ids=lambda page: page.stem)
-def test_a_guide_works_as_it_is_written(
+def test_a_page_works_as_it_is_written(
     page: Path, project: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     reader = Reader(copy_of("forecast", tmp_path), environment)
+    for path, text in GIVEN.items():
+        reader.write(path, text)
     try:
         for block in blocks_of(page):
             reader.follow(block)

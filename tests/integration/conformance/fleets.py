@@ -102,7 +102,12 @@ class Fleet:
         revoked = sum(step[1] == "task_revoked" for step in ran)
         silent = states.count("IGNORED")
         if not since.REJECTED_CALLS_FAIL:
-            silent += max(states.count("REJECTED") - self.watch.put_back(task_id), 0)
+            rejected = states.count("REJECTED")
+            if (
+                rejected and self.app.tasks[ran[0][2]].acks_late
+            ):  # an event tells whether its message comes again
+                rejected = self.watch.count(task_id, "task-rejected")
+            silent += max(rejected - self.watch.put_back(task_id), 0)
         return silent + min(revoked, self.watch.count(task_id, "task-revoked"))
 
 

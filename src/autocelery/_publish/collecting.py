@@ -60,6 +60,10 @@ class Collected:
         found = (raw for tree in self.trees if (raw := tree.read(name)) is not None)
         return next(found, None)
 
+    def path_of(self, name: str) -> str | None:
+        """Return the file that a blob of this snapshot is of, or a part of; ``None`` if it is of none."""
+        return next((path for tree in self.trees if (path := tree.path_of(name)) is not None), None)
+
     def size_of(self, name: str) -> int:
         """Return the bytes of a blob of this snapshot; 0 if its file has gone since."""
         if name == self.id or name in self.extras:

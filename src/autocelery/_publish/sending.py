@@ -10,7 +10,7 @@ from autocelery._publish.collecting import Collected
 
 
 class FileChanged(Exception):
-    """A file is not what it was when it was collected."""
+    """A file, which it names, is not what it was when it was collected."""
 
 
 def in_batches(
@@ -34,7 +34,7 @@ def in_batches(
         packed = pack(raw) if raw is not None else kept(name) if kept is not None else None
         if packed is None:
             if kept is None:
-                raise FileChanged(name)
+                raise FileChanged(collected.path_of(name))
             continue
         done += len(raw or packed)
         if batch and size + len(packed) > BATCH_BYTES:

@@ -24,6 +24,7 @@ from autocelery._publish.sealing import Sealer
 from autocelery._publish.sending import FileChanged, in_batches
 from autocelery._publish.transfers import Bar
 from autocelery._signing import keys, statement
+from autocelery._snapshot.reading import PAUSES
 from autocelery._snapshot.rules import ShipRules
 from autocelery.errors import FileKeepsChanging
 
@@ -35,8 +36,6 @@ RECENT = 16 * 2**20
 REMEMBERED = 256
 #: Bytes that are worth a round trip to the store, which may have some of them from others, or from earlier.
 ASKED_FIRST = 2**20
-#: How many times a tree that changes while it is sent is collected again.
-ATTEMPTS = 5
 
 
 class Shipper:
@@ -114,20 +113,28 @@ class Shipper:
             StoreError: the store does not take it.
         """
         with self._lock:
-            for _ in range(ATTEMPTS):
-                collected = self._collector.collect(values, asked)
-                withholding.check(collected, self._told)
-                if self._sent(collected):
-                    break
-            else:
-                raise FileKeepsChanging(
-                    f"Files of {self.top} changed each of the {ATTEMPTS} times they were about to be sent. "
-                    "Wait for what writes them, or leave them out: [tool.autocelery] exclude in pyproject.toml."
-                )
+            collected = self._collect_and_send(values, asked)
             live_task.made_here.add(collected.id)
             self._healer.watch(collected)
             self._remember_env(collected.id)
             return Snapshot(collected.id, self._key().id)
+
+    def _collect_and_send(self, values: bytes | None, asked: tuple[str, ...]) -> Collected:
+        changed: FileChanged | None = None
+        for pause in PAUSES:
+            time.sleep(pause)
+            collected = self._collector.collect(values, asked)
+            withholding.check(collected, self._told)
+            try:
+                self._send_missing(collected)
+            except FileChanged as change:
+                changed = change
+            else:
+                return collected
+        raise FileKeepsChanging(
+            f"{changed} changed each of the {len(PAUSES)} times it was about to be sent: another program is writing "
+            "to it. Wait until it is done, or name the file in .gitignore or in tool.autocelery.exclude."
+        ) from changed
 
     def collect(self) -> Collected:
         """Return the tree as it is now; nothing is sent.
@@ -147,29 +154,30 @@ class Shipper:
             asked = sorted({child for name in missing for child in collected.below(name)} - lacking.keys())
         return list(lacking)
 
-    def _sent(self, collected: Collected) -> bool:
-        """Send what is missing; false where a file changed before it was read."""
+    def _send_missing(self, collected: Collected) -> None:
+        """Send what the store lacks.
+
+        Raises:
+            FileChanged: a file changed before it was read.
+        """
         if time.monotonic() - self._asked > RENEWAL:
             self._known.clear()
             self._signed.clear()
             self._asked = time.monotonic()
         now = time.time()
         if collected.id in self._signed and now < self._signed[collected.id]:
-            return True
+            return
         everything = collected.everything(self._known)
         lacking = self._unknown(collected, everything) if self._known else set(self.lacking(collected))
         # What is named goes before what names it: an upload that is interrupted leaves nothing that seems whole.
         names = [name for name in everything if name in lacking]
         try:
             self._send(collected, names, now)
-        except BaseException as problem:
+        except BaseException:
             self._known.clear()  # the store is asked how far this came
-            if isinstance(problem, FileChanged):
-                return False
             raise
         self._known.update(everything)
         self._signed[collected.id] = now + self._seconds_valid() / 2
-        return True
 
     def _unknown(self, collected: Collected, names: Collection[str]) -> set[str]:
         """Return those of ``names`` that the store is not known to have; of many bytes it is asked first."""

@@ -130,6 +130,15 @@ class CollectedTree:
                 yield from (chunk.digest for chunk in file.chunks)
             yield digest
 
+    def path_of(self, digest: str) -> str | None:
+        """Return the file that a blob, chunk or chunk list is of; ``None`` if it is of no file in this tree."""
+        if digest in self.sources:
+            return str(self.sources[digest])
+        place = self.chunked.place(digest)
+        if place is not None:
+            return place[0]
+        return self.chunked.lists[digest].path if digest in self.chunked.lists else None
+
     def below(self, digest: str) -> list[str] | None:
         """Return the blobs that a node or a chunk list names; ``None`` if ``digest`` is neither here."""
         if digest in self.nodes:

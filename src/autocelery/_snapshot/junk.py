@@ -14,10 +14,16 @@ _FOLDERS = frozenset(
     }
 )  # fmt: skip
 _FOLDER_SUFFIXES = (".egg-info", ".dist-info")
-_FILES = frozenset({".DS_Store", "Thumbs.db", ".coverage", "desktop.ini", "celerybeat-schedule"})
-_FILE_SUFFIXES = ("~", ".swp", ".swo", ".swx")
-#: Emacs's locks are links that lead nowhere, made while a file is being edited.
-_FILE_PREFIXES = (".#",)
+#: ``db.sqlite3`` is the database of a Django project that is not told otherwise.
+_FILES = frozenset({".DS_Store", "Thumbs.db", ".coverage", "desktop.ini", "celerybeat.pid", "db.sqlite3"})
+_FILE_SUFFIXES = (
+    "~", ".swp", ".swo", ".swx",
+    # What SQLite keeps beside a database while it is open (https://sqlite.org/tempfiles.html).
+    *(f"{name}-{what}" for name in (".db", ".sqlite", ".sqlite3") for what in ("journal", "wal", "shm")),
+)  # fmt: skip
+#: Emacs's locks are links that lead nowhere, made while a file is being edited. The schedule of Celery's beat has
+#: endings that depend on the machine's ``dbm``.
+_FILE_PREFIXES = (".#", "celerybeat-schedule")
 #: What a build leaves at the top of a project; deeper down these are ordinary names.
 _TOP_FOLDERS = frozenset({"build", "dist"})
 _BUILDS_FROM = frozenset({"pyproject.toml", "setup.py", "setup.cfg"})

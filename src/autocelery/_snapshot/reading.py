@@ -18,8 +18,9 @@ from autocelery._snapshot.tokens import secret_in
 from autocelery._snapshot.watching import RACY, Signature
 from autocelery.errors import BadFileName, FileKeepsChanging, UnreadableFile
 
-#: How often a file is read before it counts as one that keeps changing.
-ATTEMPTS = 5
+#: Seconds before each time that a file is read until it counts as one that keeps changing: what writes to it is
+#: often done by the next.
+PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4)
 #: Kinds that stand in a file's state but in no tree.
 SECRET = "secret"
 SPECIAL = "special"
@@ -72,7 +73,8 @@ def read_state(
         BadFileName: it is a link to a name that is not UTF-8.
     """
     full = f"{top}/{path}"
-    for _attempt in range(ATTEMPTS):
+    for pause in PAUSES:
+        time.sleep(pause)
         try:
             state = _read_once(top, full, path, may_be_secret, told)
         except (FileNotFoundError, NotADirectoryError):
@@ -85,7 +87,7 @@ def read_state(
         if state is not None:
             return state
     raise FileKeepsChanging(
-        f"{full} changed each of the {ATTEMPTS} times it was read: another program is writing to it. Wait "
+        f"{full} changed each of the {len(PAUSES)} times it was read: another program is writing to it. Wait "
         "until it is done, or name the file in .gitignore or in tool.autocelery.exclude."
     )
 

@@ -400,3 +400,27 @@ answer = [caches["django-cache"].get("key"), *purged]
     finally:
         for worker in workers:
             worker.stop()
+
+
+def test_live_calls_are_not_held_up_by_a_database_that_is_written_to(shop: Project) -> None:
+    code = """
+import itertools, threading
+from django.db import connection
+from django.contrib.auth.models import User
+over = threading.Event()
+def write():
+    for each in itertools.count():
+        if over.is_set():
+            return connection.close()
+        User.objects.update_or_create(username="busy", defaults={"first_name": str(each)})
+writer = threading.Thread(target=write)
+writer.start()
+try:
+    with auto.live():
+        answer = [where.delay().get(timeout=60)[0] for _ in range(5)]
+    answer.append(len({auto.snapshot().id for _ in range(5)}))
+finally:
+    over.set()
+    writer.join()
+"""
+    assert shop.ask(_live_in("shop") + code) == ["live"] * 5 + [1]

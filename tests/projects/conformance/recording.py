@@ -91,7 +91,8 @@ def _on_publish(when):
 
 
 def _on_prerun(sender=None, task_id=None, args=None, kwargs=None, **_):
-    _begin_after_the_run_before(task_id)
+    if sender.app.main == application.app.main:  # the tests' process runs workers of other apps too
+        _begin_after_the_run_before(task_id)
     record(task_id, "task_prerun", sender.name, args, kwargs)
 
 

@@ -53,6 +53,29 @@ def test_junk_and_compiled_code_are_left_out(top: Path) -> None:
     assert paths(top) == {"a.py"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db.sqlite3",
+        "db.sqlite3-journal",
+        "app.db-wal",
+        "app.db-shm",
+        "celerybeat-schedule",
+        "celerybeat-schedule.db",
+    ],
+)
+def test_what_a_running_project_writes_beside_its_code_is_left_out_unless_git_tracks_it(
+    tmp_path: Path, top: Path, name: str
+) -> None:
+    kept = {"a.py": "1", "cities.sqlite3": "2", "app.db": "3"}
+    write(top, **kept, **{f"sub/{name}": "4"})
+    assert paths(top) == kept.keys()
+    tracked = write(repository(tmp_path / "tracked"), **kept, **{f"sub/{name}": "4"})
+    assert paths(tracked) == kept.keys()
+    git(tracked, "add", ".")
+    assert paths(tracked) == {*kept, f"sub/{name}"}
+
+
 def test_compiled_code_is_left_out_although_git_tracks_it(tmp_path: Path) -> None:
     top = write(
         repository(tmp_path / "p"),

@@ -115,12 +115,20 @@ def test_every_queue_of_the_app_is_the_worker_s_and_the_broker_s_own_are_not_tou
             assert tasks["where"].delay().get(timeout=PATIENCE)
             assert tasks["total"].apply_async(([2, 1],), queue="special").get(timeout=PATIENCE) == 3
             assert tasks["add"].delay(2).get(timeout=PATIENCE) == 3
+            risen = tasks["rises"].apply_async(max_retries=3, retries=2)
+            assert risen.get(timeout=PATIENCE) == "after 2"
             chorded = chord(
                 [tasks["add"].s(1).set(queue="prod")] * 2, tasks["total"].s().set(queue="special")
             )
             assert chorded().get(timeout=PATIENCE) == 4
         keys = {(each.task, each.routing_key) for each in sent}
-        assert keys == {("where", "prod"), ("add", "wide.east"), ("add", "prod"), ("total", "special")}
+        assert keys == {
+            ("where", "prod"),
+            ("add", "wide.east"),
+            ("add", "prod"),
+            ("total", "special"),
+            ("rises", "celery"),
+        }
         assert production.get(timeout=PATIENCE).payload == "for another worker"
         for name in ("celery", "special", "wide", own):
             with pytest.raises(connection.channel_errors), connection.channel() as channel:

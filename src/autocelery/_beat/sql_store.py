@@ -44,6 +44,8 @@ from autocelery.errors import BeatDatabaseNotReady, BeatDatabaseUnavailable
 R = TypeVar("R")
 
 _ATTEMPTS = 3
+#: How often it is begun anew to make the tables: each of them, and the lease's row, may be made by another meanwhile.
+_MAKING_ATTEMPTS = _ATTEMPTS + len(METADATA.tables) + 1
 #: How many ids one statement takes.
 _IDS_AT_ONCE = 500
 #: How many rows an edit, a list or a clean-up is allowed the time for.
@@ -91,7 +93,7 @@ class SqlBeatStore:
         try:
             self.lease()
         except BeatDatabaseNotReady:
-            self._run(make, is_making=self._place.makes_tables)
+            self._run(make, attempts=_MAKING_ATTEMPTS, is_making=self._place.makes_tables)
             self.lease()
 
     def lease(self) -> tuple[datetime, Lease]:

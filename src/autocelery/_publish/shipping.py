@@ -122,15 +122,14 @@ class Shipper:
     def _collect_and_send(self, values: bytes | None, asked: tuple[str, ...]) -> Collected:
         changed: FileChanged | None = None
         for pause in PAUSES:
-            time.sleep(pause)
             collected = self._collector.collect(values, asked)
             withholding.check(collected, self._told)
             try:
                 self._send_missing(collected)
+                return collected
             except FileChanged as change:
                 changed = change
-            else:
-                return collected
+                time.sleep(pause)
         raise FileKeepsChanging(
             f"{changed} changed each of the {len(PAUSES)} times it was about to be sent: another program is writing "
             "to it. Wait until it is done, or name the file in .gitignore or in tool.autocelery.exclude."

@@ -18,9 +18,9 @@ from autocelery._snapshot.tokens import secret_in
 from autocelery._snapshot.watching import RACY, Signature
 from autocelery.errors import BadFileName, FileKeepsChanging, UnreadableFile
 
-#: Seconds before each time that a file is read until it counts as one that keeps changing: what writes to it is
-#: often done by the next.
-PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4)
+#: Seconds that are waited each time that a file has changed while it was read: what writes to it is often done by
+#: then. After the last it is one that keeps changing.
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.0)
 #: Kinds that stand in a file's state but in no tree.
 SECRET = "secret"
 SPECIAL = "special"
@@ -74,7 +74,6 @@ def read_state(
     """
     full = f"{top}/{path}"
     for pause in PAUSES:
-        time.sleep(pause)
         try:
             state = _read_once(top, full, path, may_be_secret, told)
         except (FileNotFoundError, NotADirectoryError):
@@ -86,6 +85,7 @@ def read_state(
             ) from error
         if state is not None:
             return state
+        time.sleep(pause)
     raise FileKeepsChanging(
         f"{full} changed each of the {len(PAUSES)} times it was read: another program is writing to it. Wait "
         "until it is done, or name the file in .gitignore or in tool.autocelery.exclude."

@@ -200,6 +200,7 @@ class Autocelery:
 
         Raises:
             WrongCall: one of them was not, or its output was read already.
+            ResultNeverComes: one of them is sent when the Django transaction here is committed.
         """
         from autocelery._publish.streaming import streamed
 

@@ -40,6 +40,10 @@ def streamed(listener: Listener, results: AsyncResult | Iterable[AsyncResult]) -
                 f"Nobody asked the call {each.id} for its output when it was sent, or it was read already. Send it "
                 "with task.live.apply_async(args, output=True), or auto.live(task, output=True).delay(...)."
             )
+        # The Django preset's backends know of calls that wait for the commit of the transaction that runs here.
+        see_that_it_is_sent = getattr(each.backend, "see_that_it_is_sent", None)
+        if see_that_it_is_sent is not None:
+            see_that_it_is_sent(each)
     return _streamed(listener, asked)
 
 

@@ -312,6 +312,23 @@ for call in (one, where.live.si(), group(one, one), chain(one, one), chord([one,
         assert "Wait after the transaction.atomic() block" in each
 
 
+def test_output_of_what_a_commit_sends_is_not_waited_for_before_it(shop: Project) -> None:
+    code = """
+from autocelery.errors import ResultNeverComes
+from shop.tasks import says
+with transaction.atomic():
+    result = says.live.apply_async(output=True)
+    try:
+        answer = [next(auto.stream(result))]
+    except ResultNeverComes as error:
+        answer = [str(error)]
+answer.append("".join(each.text for each in auto.stream(result)))
+"""
+    told, printed = shop.ask(_live_in("shop") + code)
+    assert "Wait after the transaction.atomic() block" in told
+    assert printed == "said\n"
+
+
 @pytest.mark.parametrize("options", [["-A", "shop"], []])
 def test_a_script_imports_models_and_tasks_as_manage_py_shell_does(shop: Project, options: list[str]) -> None:
     script = shop.folder / "try_it.py"

@@ -17,6 +17,14 @@ from autocelery.presets.django._deferring import deferred_here
 class ProjectResults(Backend):
     """Mixed into the class of the app's result backend."""
 
+    def see_that_it_is_sent(self, result: Any) -> None:
+        """Return if nothing that ``result`` hangs on waits for a commit of this thread's.
+
+        Raises:
+            ResultNeverComes: its call, or one before it, is sent when the transaction here is committed.
+        """
+        _see_that_all_are_sent([result])
+
     def wait_for_pending(self, result: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for a result.
 
@@ -24,7 +32,7 @@ class ProjectResults(Backend):
             ResultNeverComes: its call, or one before it in a chain, is sent when the transaction here is committed,
                 or the result can be stored only then.
         """
-        _see_that_all_are_sent([result])
+        self.see_that_it_is_sent(result)
         self._see_that_it_can_be_stored(result)
         return super().wait_for_pending(result, *args, **kwargs)
 

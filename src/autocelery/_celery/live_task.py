@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.app.task import Task
 
-from autocelery.errors import AutoceleryError, ConfigurationError
+from autocelery.errors import AutoceleryError, ConfigurationError, WrongCall
 from autocelery_host import current_snapshot
 from autocelery_host.header import HEADER, LIVE_TASK
 
@@ -44,8 +44,15 @@ class LiveTask(Task):
         return calls.run(self, uuid, args, kwargs, request or {})
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Never runs: a live call needs its header, which a direct call does not have."""
-        _taken_from({})
+        """Say how a signature of a live call is sent: this is what calling one as a function comes to.
+
+        Raises:
+            WrongCall: always.
+        """
+        raise WrongCall(
+            "A signature of a live call is no function: a live call runs on a worker. Send it with .delay() or "
+            ".apply_async(), or run the function here, as in add(2, 2)."
+        )
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send what a signature of a live call holds, as its real task would be sent."""

@@ -53,6 +53,8 @@ def test_a_live_call_called_as_a_function_says_how_it_is_sent(auto: Autocelery, 
         add.live(1, 2)
     with pytest.raises(TypeError, match=r"add\.using\(\.\.\.\)\.delay\(\.\.\.\)"):
         add.using(Snapshot(ONE, "a" * 16))(1, 2)
+    with pytest.raises(WrongCall, match=r"A signature of a live call is no function.* \.delay\(\)"):
+        add.using(Snapshot(ONE, "a" * 16)).s(1, 2)()
 
 
 def test_apply_says_why_it_does_not_run_here(auto: Autocelery, add: Any) -> None:

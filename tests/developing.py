@@ -177,3 +177,4 @@ class Dev:
                         each.kill()
             self.process.kill()
             self.process.wait()
+            print(self.text())  # pytest shows it where a test fails

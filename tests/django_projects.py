@@ -28,8 +28,10 @@ _OF_THE_DESK = (
 )
 
 
-#: What makes a project of that name ready, by path: the commands that make it take seconds.
-_READY: dict[str, dict[str, bytes]] = {}
+#: What makes a project of that name and those options ready, by path: the commands that make it take seconds.
+_READY: dict[tuple[str, str], dict[str, bytes]] = {}
+#: The Celery app of a project of that name, by path.
+_APPS: dict[str, dict[str, bytes]] = {}
 
 
 class Project:
@@ -41,6 +43,7 @@ class Project:
 
     def __init__(self, folder: Path, name: str = "shop", options: str = "", **environment: str) -> None:
         self.folder, self.name, self.environment = folder, name, environment
+        self._made_of = (name, options)
         folder.mkdir()
         self._run("-m", "django", "startproject", name, ".").check_returncode()
         self.append("settings.py", _PRESET.format(options=f", {options}" if options else ""))
@@ -83,24 +86,23 @@ class Project:
 
     def with_app(self) -> Project:
         """Give it its Celery app: once with the command, then as that made it."""
-        name = f"the app of {self.name}"
-        if name not in _READY:
+        if self.name not in _APPS:
             self.manage("startautocelery", "--no-input").check_returncode()
             paths = [f"{self.name}/{path}.py" for path in ("__init__", "celery", "tasks")]
-            _READY[name] = {path: (self.folder / path).read_bytes() for path in paths}
-        for path, made in _READY[name].items():
+            _APPS[self.name] = {path: (self.folder / path).read_bytes() for path in paths}
+        for path, made in _APPS[self.name].items():
             (self.folder / path).write_bytes(made)
         return self
 
     def ready(self) -> Project:
         """Give it its Celery app and its tables: once with the commands, then as they made them."""
-        if self.name not in _READY:
+        if self._made_of not in _READY:
             for arguments in (("startautocelery", "--no-input"), ("migrate", "-v0")):
                 done = self.manage(*arguments)
                 assert done.returncode == 0, done.stderr
             paths = ["db.sqlite3", *(f"{self.name}/{name}.py" for name in ("__init__", "celery", "tasks"))]
-            _READY[self.name] = {path: (self.folder / path).read_bytes() for path in paths}
-        for path, made in _READY[self.name].items():
+            _READY[self._made_of] = {path: (self.folder / path).read_bytes() for path in paths}
+        for path, made in _READY[self._made_of].items():
             (self.folder / path).write_bytes(made)
         return self
 

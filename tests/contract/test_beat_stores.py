@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -113,6 +114,25 @@ def test_many_that_prepare_it_at_once_all_succeed_and_one_holds_the_lease(
         first, *others = pool.map(begin, range(len(stores)))
     assert first is not None
     assert others == [None] * 7
+
+
+def test_rows_go_to_postgresql_one_by_one_for_in_a_pipeline_no_limit_ends_a_frozen_transaction(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(SqlBeatStore(postgres_database.replace("+psycopg2", "+psycopg"))) as store:
+        store.prepare()
+
+        def pipeline(_connection: object) -> None:
+            raise AssertionError("a pipeline")
+
+        monkeypatch.setattr(psycopg.Connection, "pipeline", pipeline)
+        put(store, *(entry(f"e{number}", store) for number in range(3)))
+        token = holder(store)
+        ticks = store.record(token, [id_of(f"e{number}") for number in range(3)], advance)
+        assert ticks is not None
+        store.settle([replace(each, state=SENT) for each in ticks])
+        assert len(store.entries()) == 3
+        assert store.outbox() == []
 
 
 def test_tables_of_another_version_are_refused(store: BeatStore, opened: Callable[[], BeatStore]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,9 +191,22 @@ def _listen(engine: Engine, limits: Mapping[str, tuple[str, ...]]) -> None:
             connection.commit()
 
     event.listen(engine, "connect", limit)
+    if engine.dialect.driver == "psycopg":
+        event.listen(engine, "do_executemany", _one_by_one)
     if name == "sqlite":
         # A transaction that reads first and writes later would fail where another wrote in between.
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+
+def _one_by_one(cursor: Any, statement: str, rows: Iterable[Any], _context: object) -> bool:
+    """Send rows one after the other, where psycopg would send them as a pipeline.
+
+    In the middle of a pipeline a transaction counts as active, also while its process is frozen: none of
+    PostgreSQL's limits ends it then, and its locks are held for as long.
+    """
+    for row in rows:
+        cursor.execute(statement, row)
+    return True
 
 
 def _of_server(limits: tuple[str, ...], connection: Any) -> tuple[str, ...]:

@@ -24,9 +24,8 @@ from autocelery._publish.sealing import Sealer
 from autocelery._publish.sending import FileChanged, in_batches
 from autocelery._publish.transfers import Bar
 from autocelery._signing import keys, statement
-from autocelery._snapshot.reading import PAUSES
+from autocelery._snapshot.reading import PAUSES, keeps_changing
 from autocelery._snapshot.rules import ShipRules
-from autocelery.errors import FileKeepsChanging
 
 #: Seconds after which what the store is believed to hold is asked for again: below its lifetime of a week.
 RENEWAL = 86_400
@@ -130,10 +129,7 @@ class Shipper:
             except FileChanged as change:
                 changed = change
                 time.sleep(pause)
-        raise FileKeepsChanging(
-            f"{changed} changed each of the {len(PAUSES)} times it was about to be sent: another program is writing "
-            "to it. Wait until it is done, or name the file in .gitignore or in tool.autocelery.exclude."
-        ) from changed
+        raise keeps_changing(str(changed), "about to be sent") from changed
 
     def collect(self) -> Collected:
         """Return the tree as it is now; nothing is sent.

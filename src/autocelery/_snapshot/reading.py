@@ -86,8 +86,13 @@ def read_state(
         if state is not None:
             return state
         time.sleep(pause)
-    raise FileKeepsChanging(
-        f"{full} changed each of the {len(PAUSES)} times it was read: another program is writing to it. Wait "
+    raise keeps_changing(full, "read")
+
+
+def keeps_changing(path: str, done: str) -> FileKeepsChanging:
+    """Return the error for a file that changed each time that something was done with it."""
+    return FileKeepsChanging(
+        f"{path} changed each of the {len(PAUSES)} times it was {done}: another program is writing to it. Wait "
         "until it is done, or name the file in .gitignore or in tool.autocelery.exclude."
     )
 

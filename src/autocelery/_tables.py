@@ -149,7 +149,7 @@ class Tables:
                 )
                 raise self.wrong(each, f"is not known here, {instead(each, TABLES)}. {where}")
         other = self.path.with_name(FILES[1])
-        if _names_us(other) and _tables(other) not in ({}, self.root):
+        if _text_with_us(other) and _tables(other) not in ({}, self.root):
             raise _invalid(
                 f"{self.path} is read, and the tables of queues and up in {other.name} beside it would not be: move "
                 "them into one of the two."
@@ -187,21 +187,24 @@ def _tables_in(told: Mapping[str, Any], file: str) -> Mapping[str, Any]:
 
 
 def _has_tables(path: Path) -> bool:
-    if not _names_us(path):  # most that there are, and a parser is slow
+    text = _text_with_us(path)
+    if not text:  # most that there are, and a parser is slow
         return False
     import tomllib
 
     try:
-        return bool(_tables_in(tomllib.loads(path.read_text()), path.name))
+        return bool(_tables_in(tomllib.loads(text), path.name))
     except tomllib.TOMLDecodeError:
         return True  # whoever reads it says what is wrong
 
 
-def _names_us(path: Path) -> bool:
+def _text_with_us(path: Path) -> str:
+    """Return the text of a file that names autocelery; of another one, or of one that cannot be read, nothing."""
     try:
-        return "autocelery" in path.read_text()
+        text = path.read_text()
     except (OSError, UnicodeDecodeError):
-        return False
+        return ""
+    return text if "autocelery" in text else ""
 
 
 def _invalid(message: str) -> Exception:
